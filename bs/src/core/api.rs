@@ -1,0 +1,86 @@
+//! What goes into the core of a BS and what comes out of it.
+
+use wardlink_wire::link::{ToBs, ToMs};
+use wardlink_wire::terminal::{Down, Up};
+use wardlink_wire::{ClientId, CloseCode, EndId, SessionId};
+
+/// Milliseconds of this process's monotonic clock. Its zero means nothing.
+pub type Millis = u64;
+
+/// One connection to an MS, never used again within a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A connection to an MS is open; the core says hello on it.
+    LinkOpened(LinkId),
+    /// Items arrived on a link, in order.
+    Items(LinkId, Vec<ToBs>),
+    /// Something, perhaps only a pong, arrived on a link; a ping carries the database's clock.
+    Heard(LinkId, Option<u64>),
+    /// A link is gone.
+    LinkClosed(LinkId),
+    /// A terminal connected and proved who it is.
+    SessionOpened {
+        /// The session, random.
+        session: SessionId,
+        /// The terminal's end.
+        end: EndId,
+        /// The terminal program.
+        client: Option<ClientId>,
+        /// Counts the connections of `client`.
+        n: u64,
+        /// Whether the terminal acknowledges; else a written frame counts as its ack.
+        acks: bool,
+    },
+    /// A terminal's frame.
+    Up(SessionId, Up),
+    /// The frame of the message `seq` was written to the socket of a terminal that does not acknowledge.
+    Written(SessionId, u64),
+    /// A terminal is gone.
+    SessionClosed(SessionId),
+    /// Time passed. Comes at least every [`super::TICK_MS`].
+    Tick,
+    /// The process is asked to stop.
+    Stop,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Send an item on a link, in order.
+    Send(LinkId, ToMs),
+    /// Ping a link.
+    Ping(LinkId),
+    /// Close a link. The core has forgotten it already; no `LinkClosed` is needed.
+    Close(LinkId, CloseCode),
+    /// Send to a terminal, in order.
+    Down(SessionId, Down),
+    /// Close a terminal's connection. The core has forgotten it already.
+    CloseSession(SessionId, CloseCode),
+    /// This BS can (or can no longer) take terminals: readiness.
+    Ready(bool),
+    /// The core is done.
+    Exit,
+}
+
+/// Counters of things that should be rare, and of work done. They only grow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Items dropped because their epoch was lower.
+    pub fenced: u64,
+    /// Views adopted.
+    pub views: u64,
+    /// Sends that were taken back and sent again.
+    pub sent_again: u64,
+    /// Delivers that repeated a message of the session.
+    pub repeats: u64,
+    /// Delivers that came after their expiry.
+    pub expired: u64,
+    /// Sends that reached their deadline here.
+    pub late: u64,
+    /// Links closed by this BS.
+    pub closed: u64,
+}

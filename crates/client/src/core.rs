@@ -1,0 +1,329 @@
+//! The state of one terminal program: events and the time go in, actions come out.
+//!
+//! Decides when to connect, what to write in which order, what to show and to acknowledge, and
+//! what each send ends as. It performs no I/O and has no clock: time is a [`Duration`] since any
+//! moment that its caller chooses, and its jitter comes from a seed.
+
+mod backoff;
+mod event;
+mod seen;
+mod sends;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use wardlink_wire::close::should_reconnect;
+use wardlink_wire::terminal::{BODY_MAX_BYTES, Down, DownMessage, Up, UpSend};
+use wardlink_wire::{Outcome, Reason};
+
+pub use event::{Action, CoreConfig, Ended, Event, SendOutcome, Ticket, Welcome};
+
+use backoff::Backoff;
+use seen::{Arrival, Seen};
+use sends::{Left, Sends};
+
+/// Sends that may be open on a session before its `welcome` has told the server's limit.
+const FIRST_CREDIT: usize = 16;
+/// Time from an open connection to its `welcome`. A server says it within 3 s.
+const WELCOME_WAIT: Duration = Duration::from_secs(10);
+/// A session that lasted this long makes the next delay short again.
+const STEADY: Duration = Duration::from_secs(5);
+/// Longest wait that a server's `reconnect` may ask for.
+const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(600);
+/// How long shown messages are remembered until a `welcome` tells the message TTL.
+const REMEMBER: Duration = Duration::from_secs(600);
+
+#[derive(Debug)]
+enum State {
+    Waiting { until: Duration },
+    Connecting,
+    Open(Session),
+    Ended,
+}
+
+#[derive(Debug)]
+struct Session {
+    since: Duration,
+    welcomed: bool,
+    /// When the server wants this session to move.
+    leave_at: Option<Duration>,
+}
+
+/// The state of one terminal program.
+///
+/// # Expected flow
+///
+/// After each [`Core::handle`]: do what [`Core::next_action`] gives until it gives nothing, write
+/// what [`Core::next_write`] gives while a connection is open and has room, and call again at
+/// [`Core::timeout`] with [`Event::Tick`], if nothing happens before.
+///
+/// # Guarantees
+///
+/// Each send is resolved exactly once, at its deadline at the latest. What has no result is written
+/// on each new session in the original order under the same id. A message is shown once while it
+/// is remembered: for the message TTL, the last 65,536. An acknowledgement names only what
+/// [`Event::Processed`] has named, on any session.
+#[derive(Debug)]
+pub struct Core<H> {
+    config: CoreConfig,
+    state: State,
+    n: u64,
+    backoff: Backoff,
+    sends: Sends<H>,
+    seen: Seen,
+    deaf: bool,
+    credit: usize,
+    body_max: usize,
+    remember: Duration,
+    actions: VecDeque<Action<H>>,
+}
+
+impl<H> Core<H> {
+    /// A terminal that connects as soon as it is asked for its actions.
+    pub fn new(config: CoreConfig, now: Duration) -> Self {
+        let mut core = Self {
+            backoff: Backoff::new(config.backoff_min, config.backoff_max, config.seed),
+            config,
+            state: State::Waiting { until: now },
+            n: 0,
+            sends: Sends::new(),
+            seen: Seen::default(),
+            deaf: false,
+            credit: FIRST_CREDIT,
+            body_max: BODY_MAX_BYTES,
+            remember: REMEMBER,
+            actions: VecDeque::new(),
+        };
+        core.tick(now);
+        core
+    }
+
+    /// Takes an event in. What concerns another connection than the present one is ignored.
+    pub fn handle(&mut self, now: Duration, event: Event<H>) {
+        match event {
+            Event::Tick => {}
+            Event::Connected { n } => self.connected(n, now),
+            Event::ConnectFailed { n, status } => self.connect_failed(n, status, now),
+            Event::Down { n, down } if self.is_open(n) => self.down(down, now),
+            Event::Down { .. } => {}
+            Event::Closed { n, code } if self.is_open(n) => self.closed(code, now),
+            Event::Closed { .. } => {}
+            Event::Send { send, handle } => self.send(send, handle, now),
+            Event::Processed(ticket) => self.seen.processed(ticket),
+            Event::Deaf => self.deaf = true,
+            Event::Stop => self.stop(),
+        }
+        self.tick(now);
+    }
+
+    /// The next thing to do.
+    pub fn next_action(&mut self) -> Option<Action<H>> {
+        self.actions.pop_front()
+    }
+
+    /// The next frame to write on the open connection: the acknowledgement first, then sends in
+    /// order, as many as the server lets be open. What is taken here counts as sent.
+    pub fn next_write(&mut self) -> Option<Up> {
+        if !matches!(self.state, State::Open(_)) {
+            return None;
+        }
+        if let Some(seq) = self.seen.take_ack() {
+            return Some(Up::Ack { seq });
+        }
+        self.sends.next_write(self.credit).map(Up::Send)
+    }
+
+    /// When [`Core::handle`] is to be called at the latest.
+    pub fn timeout(&self) -> Option<Duration> {
+        let state = match &self.state {
+            State::Waiting { until } => Some(*until),
+            State::Open(session) => session.due(),
+            State::Connecting | State::Ended => None,
+        };
+        [state, self.sends.deadline()].into_iter().flatten().min()
+    }
+
+    /// Sends without a result.
+    pub fn open_sends(&self) -> usize {
+        self.sends.len()
+    }
+
+    fn is_open(&self, n: u64) -> bool {
+        n == self.n && matches!(self.state, State::Open(_))
+    }
+
+    fn connected(&mut self, n: u64, now: Duration) {
+        if n == self.n && matches!(self.state, State::Connecting) {
+            self.sends.rewind();
+            self.seen.new_session();
+            self.credit = FIRST_CREDIT;
+            self.state = State::Open(Session { since: now, welcomed: false, leave_at: None });
+        }
+    }
+
+    fn connect_failed(&mut self, n: u64, status: Option<u16>, now: Duration) {
+        if n != self.n || !matches!(self.state, State::Connecting) {
+            return;
+        }
+        match status {
+            // What is wrong with the request is wrong at the next attempt as well.
+            Some(status @ (400 | 401 | 403)) => self.end(Ended::Refused(status)),
+            _ => self.lose(now),
+        }
+    }
+
+    fn closed(&mut self, code: Option<u16>, now: Duration) {
+        match code {
+            Some(code) if !should_reconnect(code) => self.end(Ended::Closed(code)),
+            _ => self.lose(now),
+        }
+    }
+
+    /// Leaves the connection by the client's own will.
+    fn abandon(&mut self, now: Duration) {
+        self.actions.push_back(Action::Close { n: self.n });
+        self.lose(now);
+    }
+
+    fn lose(&mut self, now: Duration) {
+        if let State::Open(session) = &self.state
+            && session.welcomed
+            && now.saturating_sub(session.since) >= STEADY
+        {
+            self.backoff.reset();
+        }
+        self.state = State::Waiting { until: now + self.backoff.next_delay() };
+        self.actions.push_back(Action::Lost);
+    }
+
+    fn down(&mut self, down: Down, now: Duration) {
+        match down {
+            Down::Welcome { end, session, server, limits } => {
+                self.credit = usize::try_from(limits.open_sends).unwrap_or(usize::MAX).max(1);
+                self.body_max = usize::try_from(limits.body_bytes).unwrap_or(usize::MAX);
+                self.remember = Duration::from_secs(limits.ttl_s.into());
+                if let State::Open(open) = &mut self.state {
+                    open.welcomed = true;
+                }
+                let welcome = Welcome { end, session, server, limits };
+                self.actions.push_back(Action::Welcomed(welcome));
+            }
+            Down::Message(message) => self.message(message, now),
+            Down::Result { id, outcome, reason } => {
+                if let Some(Left { handle, .. }) = self.sends.take(&id) {
+                    self.resolve(handle, outcome, reason);
+                }
+            }
+            Down::Error { id: Some(id), .. } => {
+                if let Some(Left { handle, .. }) = self.sends.take(&id) {
+                    self.resolve(handle, Outcome::Rejected, Some(Reason::Invalid));
+                }
+            }
+            Down::Error { id: None, .. } => {}
+            Down::Reconnect { after_ms } => {
+                let after = Duration::from_millis(after_ms.into()).min(RECONNECT_AFTER_MAX);
+                if let State::Open(open) = &mut self.state {
+                    open.leave_at = Some(now + after);
+                }
+            }
+        }
+    }
+
+    fn message(&mut self, message: DownMessage, now: Duration) {
+        if self.deaf {
+            return;
+        }
+        if let Some(until) = now.checked_sub(self.remember) {
+            self.seen.forget(until);
+        }
+        if self.seen.unprocessed() >= self.config.unprocessed_max {
+            self.abandon(now);
+            return;
+        }
+        match self.seen.arrive(message.seq, message.from.clone(), message.id.clone(), now) {
+            Arrival::New(ticket) => self.actions.push_back(Action::Show { ticket, message }),
+            Arrival::Repeat => {}
+            Arrival::Gap => self.abandon(now),
+        }
+    }
+
+    fn send(&mut self, send: UpSend, handle: H, now: Duration) {
+        let refused = if matches!(self.state, State::Ended) {
+            Some(Reason::Unavailable)
+        } else if self.sends.contains(&send.id) {
+            Some(Reason::IdReused)
+        } else if send.body.len() > self.body_max {
+            Some(Reason::TooLarge)
+        } else if self.sends.len() >= self.config.open_sends_max {
+            Some(Reason::Overloaded)
+        } else {
+            None
+        };
+        match refused {
+            Some(reason) => self.resolve(handle, Outcome::Rejected, Some(reason)),
+            None => self.sends.push(send, handle, now + self.config.send_deadline),
+        }
+    }
+
+    fn stop(&mut self) {
+        if matches!(self.state, State::Connecting | State::Open(_)) {
+            self.actions.push_back(Action::Close { n: self.n });
+        }
+        self.end(Ended::Stopped);
+    }
+
+    fn end(&mut self, why: Ended) {
+        if matches!(self.state, State::Ended) {
+            return;
+        }
+        self.state = State::Ended;
+        while let Some(left) = self.sends.pop() {
+            self.give_up(left, Reason::Unavailable);
+        }
+        self.actions.push_back(Action::Ended(why));
+    }
+
+    /// A send without a result: it cannot arrive if it was never written.
+    fn give_up(&mut self, left: Left<H>, reason: Reason) {
+        let outcome = if left.written { Outcome::Unknown } else { Outcome::Rejected };
+        self.resolve(left.handle, outcome, Some(reason));
+    }
+
+    fn resolve(&mut self, handle: H, outcome: Outcome, reason: Option<Reason>) {
+        let outcome = SendOutcome::new(outcome, reason);
+        self.actions.push_back(Action::Resolve { handle, outcome });
+    }
+
+    fn tick(&mut self, now: Duration) {
+        while let Some(left) = self.sends.expire(now) {
+            self.give_up(left, Reason::Deadline);
+        }
+        if let State::Open(session) = &self.state
+            && session.due().is_some_and(|due| due <= now)
+        {
+            let asked = session.leave_at.is_some_and(|at| at <= now);
+            self.abandon(now);
+            if asked {
+                // The server has spread its terminals already.
+                self.state = State::Waiting { until: now };
+            }
+        }
+        if matches!(self.state, State::Waiting { until } if until <= now) {
+            let server = (self.n % self.config.servers.max(1) as u64) as usize;
+            self.n += 1;
+            self.state = State::Connecting;
+            self.actions.push_back(Action::Connect { n: self.n, server });
+        }
+    }
+}
+
+impl Session {
+    /// When this session is to be left by itself.
+    fn due(&self) -> Option<Duration> {
+        let welcome = (!self.welcomed).then_some(self.since + WELCOME_WAIT);
+        [welcome, self.leave_at].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! The task of a client: makes events of what happens, gives them to the core and does what it
+//! asks for. Decides nothing.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use wardlink_wire::terminal::Down;
+
+use crate::client::{Command, Status, Waiting};
+use crate::config::{ClientConfig, Target};
+use crate::connection::Connection;
+use crate::core::{Action, Core, CoreConfig, Event, Ticket};
+use crate::error::{Closed, ConnectError};
+use crate::messages::{Message, Messages};
+
+/// Time for writing the last acknowledgements.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+type Connecting = Pin<Box<dyn Future<Output = Result<Box<Connection>, ConnectError>> + Send>>;
+
+/// Starts the task of a client. It ends when the core does.
+pub(crate) fn spawn(
+    config: ClientConfig,
+    commands: mpsc::Receiver<Command>,
+    status: watch::Sender<Status>,
+) -> Messages {
+    // One place for each message that is shown and not processed: neither queue is ever full.
+    let places = config.unprocessed_max.max(1);
+    let (shown, incoming) = mpsc::channel(places);
+    let (processed, processed_in) = mpsc::channel(places);
+    let messages = Messages::new(incoming, config.ack);
+    let core = CoreConfig {
+        servers: config.urls.len(),
+        seed: rand::random(),
+        backoff_min: config.backoff_min,
+        backoff_max: config.backoff_max,
+        send_deadline: config.send_deadline,
+        open_sends_max: config.open_sends_max,
+        unprocessed_max: places,
+    };
+    let driver = Driver {
+        core: Core::new(core, Duration::ZERO),
+        config,
+        started: Instant::now(),
+        n: 0,
+        url: Arc::from(""),
+        link: Link::None,
+        inputs: Inputs { commands, processed: processed_in, shown, wanted: true, heard: true },
+        processed,
+        status,
+        ended: false,
+    };
+    tokio::spawn(driver.run());
+    messages
+}
+
+/// The connection of the moment.
+enum Link {
+    None,
+    Connecting(Connecting),
+    Open(Box<Connection>),
+}
+
+/// Where events come from, besides the connection.
+struct Inputs {
+    commands: mpsc::Receiver<Command>,
+    processed: mpsc::Receiver<Ticket>,
+    shown: mpsc::Sender<Message>,
+    /// Whether some [`Client`](crate::Client) is left.
+    wanted: bool,
+    /// Whether the [`Messages`] are left.
+    heard: bool,
+}
+
+enum Input {
+    Connected(Result<Box<Connection>, ConnectError>),
+    Down(Result<Down, Closed>),
+    Command(Option<Command>),
+    Processed(Ticket),
+    Deaf,
+    Tick,
+}
+
+struct Driver {
+    core: Core<Waiting>,
+    config: ClientConfig,
+    started: Instant,
+    n: u64,
+    url: Arc<str>,
+    link: Link,
+    inputs: Inputs,
+    processed: mpsc::Sender<Ticket>,
+    status: watch::Sender<Status>,
+    ended: bool,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        self.act().await;
+        while !self.ended {
+            let input = self.next_input().await;
+            self.take(input).await;
+            self.act().await;
+        }
+    }
+
+    async fn next_input(&mut self) -> Input {
+        let due = self.core.timeout().map(|due| self.started + due);
+        let Self { core, link, inputs, .. } = self;
+        let connection = async {
+            match link {
+                Link::None => std::future::pending().await,
+                Link::Connecting(connecting) => Input::Connected(connecting.await),
+                Link::Open(connection) => {
+                    Input::Down(connection.exchange(|| core.next_write()).await)
+                }
+            }
+        };
+        let tick = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            input = connection => input,
+            command = inputs.commands.recv(), if inputs.wanted => Input::Command(command),
+            // It cannot end: this task holds a sender.
+            Some(ticket) = inputs.processed.recv() => Input::Processed(ticket),
+            () = inputs.shown.closed(), if inputs.heard => Input::Deaf,
+            () = tick => Input::Tick,
+        }
+    }
+
+    async fn take(&mut self, input: Input) {
+        let n = self.n;
+        let event = match input {
+            Input::Connected(Ok(connection)) => {
+                self.link = Link::Open(connection);
+                Event::Connected { n }
+            }
+            Input::Connected(Err(error)) => {
+                self.link = Link::None;
+                self.problem(&error);
+                Event::ConnectFailed { n, status: error.status() }
+            }
+            Input::Down(Ok(down)) => {
+                if let Down::Error { code, text, id } = &down {
+                    tracing::warn!(%code, text, ?id, "server could not use a frame");
+                }
+                Event::Down { n, down }
+            }
+            Input::Down(Err(closed)) => {
+                self.link = Link::None;
+                self.problem(&closed);
+                Event::Closed { n, code: closed.code() }
+            }
+            Input::Command(Some(Command::Send(send, waiting))) => {
+                Event::Send { send, handle: waiting }
+            }
+            Input::Command(Some(Command::Close)) => return self.stop().await,
+            Input::Command(None) => {
+                self.inputs.wanted = false;
+                return self.stop_if_unwanted().await;
+            }
+            Input::Processed(ticket) => Event::Processed(ticket),
+            Input::Deaf => {
+                self.inputs.heard = false;
+                self.take_processed();
+                self.handle(Event::Deaf);
+                return self.stop_if_unwanted().await;
+            }
+            Input::Tick => Event::Tick,
+        };
+        self.handle(event);
+    }
+
+    fn handle(&mut self, event: Event<Waiting>) {
+        self.core.handle(self.started.elapsed(), event);
+    }
+
+    async fn stop_if_unwanted(&mut self) {
+        if !self.inputs.wanted && !self.inputs.heard {
+            self.stop().await;
+        }
+    }
+
+    /// Writes what is due, then tells the core.
+    async fn stop(&mut self) {
+        self.take_processed();
+        if let Link::Open(connection) = &mut self.link {
+            let core = &mut self.core;
+            let last_words = async {
+                while let Some(up) = core.next_write() {
+                    connection.feed(&up).await?;
+                }
+                connection.flush().await
+            };
+            if !matches!(timeout(LAST_WORDS, last_words).await, Ok(Ok(()))) {
+                tracing::debug!("not all acknowledgements could be written before closing");
+            }
+        }
+        self.handle(Event::Stop);
+    }
+
+    fn take_processed(&mut self) {
+        while let Ok(ticket) = self.inputs.processed.try_recv() {
+            self.handle(Event::Processed(ticket));
+        }
+    }
+
+    fn problem(&mut self, error: &(dyn std::error::Error + 'static)) {
+        let problem = chain(error);
+        tracing::debug!(url = %self.url, n = self.n, problem, "connection ended");
+        self.status.send_replace(Status::Connecting { problem: Some(problem.into()) });
+    }
+
+    async fn act(&mut self) {
+        while let Some(action) = self.core.next_action() {
+            match action {
+                Action::Connect { n, server } => self.connect(n, server),
+                Action::Close { .. } => {
+                    if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::None) {
+                        connection.close().await;
+                    }
+                }
+                Action::Welcomed(welcome) => {
+                    let url = self.url.clone();
+                    self.status.send_replace(Status::Connected { url, welcome });
+                }
+                Action::Lost => self.lost(),
+                Action::Show { ticket, message } => {
+                    let message = Message::new(message, ticket, self.processed.clone());
+                    // Fails only where the receiver is gone: then it stays unacknowledged.
+                    let _ = self.inputs.shown.try_send(message);
+                }
+                Action::Resolve { handle, outcome } => {
+                    // Nobody may be waiting.
+                    let _ = handle.result.send(outcome);
+                }
+                Action::Ended(ended) => {
+                    self.status.send_replace(Status::Ended(ended));
+                    self.ended = true;
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, n: u64, server: usize) {
+        let url = self.config.urls.get(server).map_or("", String::as_str);
+        self.n = n;
+        self.url = Arc::from(url);
+        let target = Target {
+            url: url.to_owned(),
+            end: self.config.end.clone(),
+            identity: self.config.identity,
+            client: Some((self.config.client.clone(), n)),
+            acks: true,
+        };
+        self.link =
+            Link::Connecting(Box::pin(
+                async move { Connection::connect(&target).await.map(Box::new) },
+            ));
+    }
+
+    fn lost(&mut self) {
+        self.status.send_if_modified(|status| {
+            let connected = matches!(status, Status::Connected { .. });
+            if connected {
+                *status = Status::Connecting { problem: None };
+            }
+            connected
+        });
+    }
+}
+
+/// An error and its causes in one line. A cause that the text holds already is not repeated.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

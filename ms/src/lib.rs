@@ -1,0 +1,5 @@
+//! The Message Server (MS): keeps `swMap` (server id → link), writes who is where into the
+//! database, hands each message to the BS that has its target, or keeps it until the target comes.
+
+pub mod core;
+pub mod store;

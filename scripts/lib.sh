@@ -1,0 +1,77 @@
+# shellcheck shell=bash
+# Shared by the scripts beside it: sourced, not run. Bash does not stop at errors inside $(...) and
+# before ||, so what must not go on after one says so.
+
+# Programs that are built once and kept, one folder for each version.
+cache=${WARDLINK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/wardlink}
+
+# say TEXT: to stderr, because stdout carries a script's result.
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# locked NAME COMMAND...: one run at a time on this machine, where flock exists.
+locked() {
+    local name=$1
+    shift
+    mkdir -p "$cache"
+    if ! have flock; then
+        "$@"
+        return
+    fi
+    (
+        flock 9 || exit
+        # Children must not keep the lock open after this command.
+        "$@" 9>&-
+    ) 9>"$cache/$name.lock"
+}
+
+# debian_packages PACKAGE...: installs them, as root or by a sudo that asks nothing.
+debian_packages() {
+    local as_root=()
+    if ! have apt-get; then
+        say "please install (Debian's names): $*"
+        return 1
+    fi
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! { have sudo && sudo -n true 2>/dev/null; }; then
+            say "please run as root: apt-get update && apt-get install $*"
+            return 1
+        fi
+        as_root=(sudo -n)
+    fi
+    say "apt-get install $*"
+    locked apt apt_install "$@"
+}
+
+# The body of debian_packages, under its lock; `as_root` is the caller's.
+apt_install() {
+    ${as_root[@]+"${as_root[@]}"} apt-get update -qq >&2 || return
+    ${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+# cargo_program CRATE VERSION PROGRAM [OPTION...]: builds PROGRAM once into the cache and
+# prints its path. The caller has made sure of what the build needs.
+cargo_program() {
+    local crate=$1 version=$2 program=$3
+    shift 3
+    local root="$cache/$crate-$version"
+    if [ ! -x "$root/bin/$program" ]; then
+        say "building $crate $version, once (some minutes)"
+        locked "$crate-$version" cargo_build "$root" "$crate" "$version" "$program" "$@" \
+            || return
+    fi
+    printf '%s\n' "$root/bin/$program"
+}
+
+# The body of cargo_program, under its lock. Its own target folder is removed afterwards.
+cargo_build() (
+    root=$1 crate=$2 version=$3 program=$4
+    shift 4
+    # Another run may have built it while this one waited for the lock.
+    [ ! -x "$root/bin/$program" ] || exit 0
+    target=$(mktemp -d "$cache/build.XXXXXX") || exit
+    trap 'rm -rf "$target"' EXIT
+    CARGO_TARGET_DIR="$target" cargo install "$crate" --version "$version" --root "$root" "$@" >&2
+)

@@ -1,0 +1,197 @@
+//! A real database for one test: started on a free port, killed, frozen, started again.
+//!
+//! It is a server that speaks MongoDB's wire protocol, installed by `scripts/install-database`.
+//! A missing server is an error, never a reason to skip.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use wardlink_ms::store::Store;
+use wardlink_ms::store::mongodb::{MongoStore, Names};
+
+/// The program in its folder of the cache.
+const PROGRAM: &str = "secantusd-rs";
+/// How long a start may take, the repair after a kill included.
+const START: Duration = Duration::from_secs(30);
+/// Starts on other ports, where somebody else took the free one first.
+const TRIES: usize = 5;
+
+/// A running (or killed) database process with a folder of its own. Dropping it kills the
+/// process and removes the folder.
+#[derive(Debug)]
+pub struct Database {
+    program: PathBuf,
+    dir: TempDir,
+    port: u16,
+    options: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Database {
+    /// Starts a database and waits until it answers.
+    ///
+    /// # Errors
+    /// The program is not installed, or it does not come up.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// As [`start`](Self::start), with further options for the program.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with(options: &[&str]) -> anyhow::Result<Self> {
+        let mut database = Self {
+            program: program()?,
+            dir: TempDir::with_prefix("wardlink-database-")?,
+            port: 0,
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            child: None,
+        };
+        for _ in 1..TRIES {
+            database.port = free_port()?;
+            if database.restart().await.is_ok() {
+                return Ok(database);
+            }
+            database.kill();
+        }
+        database.port = free_port()?;
+        database.restart().await?;
+        Ok(database)
+    }
+
+    /// The URI of the database `name` in it.
+    pub fn uri(&self, name: &str) -> String {
+        format!("mongodb://127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// The port it listens on, on loopback; the same after each restart.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Kills the process (SIGKILL) and waits for its end. What it had acknowledged stays.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Freezes the process (SIGSTOP): connections stay open and nothing is answered.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pause(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a frozen process go on (SIGCONT).
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let child = self.child.as_ref().context("the database does not run")?;
+        Ok(kill_process(Pid::from_child(child), signal)?)
+    }
+
+    /// Starts it again on the same data and port, killing it before if it runs, and waits until
+    /// it answers.
+    ///
+    /// # Errors
+    /// It does not come up; the text ends with its log.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.kill();
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let child = Command::new(&self.program)
+            .args(["--host", "127.0.0.1", "--port", &self.port.to_string()])
+            .arg("--storage-path")
+            .arg(self.dir.path().join("data"))
+            // Without this flag a kill loses acknowledged writes.
+            .args(["--sync-on-commit", "--log-file-max", "16MB", "--cache-size", "256M"])
+            .args(["--log-level", "WARNING"])
+            .args(&self.options)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("starting {}", self.program.display()))?;
+        self.child = Some(child);
+        self.until_it_answers().await
+    }
+
+    async fn until_it_answers(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START;
+        let store = MongoStore::open(&self.uri("admin"), Names::default()).await?;
+        while store.ping().await.is_err() {
+            let child = self.child.as_mut().context("the database was not started")?;
+            if let Some(status) = child.try_wait()? {
+                bail!("the database ended with {status}: {}", self.log_text());
+            }
+            if Instant::now() > deadline {
+                bail!("the database does not answer: {}", self.log_text());
+            }
+        }
+        store.close().await;
+        Ok(())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    fn log_text(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap_or_default()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Finds the program: in `WARDLINK_MONGOD`, in `WARDLINK_TEST_DATABASE`, or in the cache that
+/// `scripts/install-database` fills.
+fn program() -> anyhow::Result<PathBuf> {
+    for name in ["WARDLINK_MONGOD", "WARDLINK_TEST_DATABASE"] {
+        if let Some(path) = std::env::var_os(name) {
+            let path = PathBuf::from(path);
+            if path.is_file() {
+                return Ok(path);
+            }
+            bail!("{name} is {}, which is no file", path.display());
+        }
+    }
+    let set = |name| std::env::var_os(name).map(PathBuf::from);
+    let cache = set("WARDLINK_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("wardlink")))
+        .or_else(|| set("HOME").map(|dir| dir.join(".cache/wardlink")));
+    cache.as_deref().and_then(in_cache).with_context(|| {
+        "the database for tests is not installed: run `make tools` (scripts/install-database), \
+         or set WARDLINK_MONGOD to the program"
+    })
+}
+
+/// The newest version in the cache.
+fn in_cache(cache: &Path) -> Option<PathBuf> {
+    let versions = std::fs::read_dir(cache).ok()?.flatten();
+    let programs = versions.map(|entry| entry.path().join("bin").join(PROGRAM));
+    programs.filter(|path| path.is_file()).max()
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
