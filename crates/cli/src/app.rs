@@ -19,7 +19,8 @@ Examples:
 /// Send and receive messages of terminals, and look into a deployment
 #[derive(Debug, Parser)]
 #[command(name = "wardlink", version, after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
-#[command(mut_arg("log_filter", |arg| arg.default_value("warn")))]
+#[command(mut_arg("log_filter", |arg| arg.default_value("warn").help_heading("Logs")))]
+#[command(mut_arg("log_format", |arg| arg.help_heading("Logs")))]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]

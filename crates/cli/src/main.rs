@@ -3,6 +3,9 @@
 mod app;
 mod dev;
 mod exit;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod fake;
 mod input;
 mod listen;
 mod send;

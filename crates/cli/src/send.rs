@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
-use wardlink_client::{Client, ClientConfig, SendOutcome, Sending};
+use wardlink_client::{Client, Ended, SendError, SendOutcome, Sending, Status};
 use wardlink_service::settings::{BadSetting, parse_positive_duration};
 use wardlink_wire::{EndId, MessageId};
 
@@ -13,6 +13,10 @@ use crate::exit::{self, Exit};
 use crate::input::{self, Connect};
 use crate::show;
 use crate::status::{Tell, narrate};
+
+/// Results that wait for their turn to be printed; as many as sends may be open, so that
+/// printing holds up no send.
+const RESULTS_WAITING: usize = 1024;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,7 +41,7 @@ pub(crate) struct Args {
     pub(crate) to: EndId,
 
     /// What to send, one message each; `-` for the lines of stdin
-    #[arg(value_name = "BODY", required = true, allow_hyphen_values = true)]
+    #[arg(value_name = "BODY", required = true, allow_negative_numbers = true)]
     pub(crate) bodies: Vec<String>,
 
     #[command(flatten)]
@@ -70,12 +74,12 @@ pub(crate) async fn run(mut args: Args) -> anyhow::Result<Exit> {
     if args.id.is_some() && (args.bodies.len() != 1 || args.bodies[0] == "-") {
         return Err(BadSetting::new("--id", "expected one BODY beside it").into());
     }
-    let mut config: ClientConfig = args.connect.config(args.from.clone());
+    let mut config = args.connect.config(args.from.clone());
     config.send_deadline = args.timeout;
     let (client, messages) = Client::connect(config)?;
     // What waits for the sender's end stays where it is.
     drop(messages);
-    let (sent, results) = mpsc::channel(client_window());
+    let (sent, results) = mpsc::channel(RESULTS_WAITING);
     let bodies = input::bodies(std::mem::take(&mut args.bodies));
     let work = async {
         let (fed, exit) = tokio::join!(feed(&client, &args, bodies, sent), report(&args, results));
@@ -83,22 +87,16 @@ pub(crate) async fn run(mut args: Args) -> anyhow::Result<Exit> {
         fed.map(|()| exit)
     };
     let narration = async {
-        // The sends are resolved when the client ends, so the work ends by itself.
+        // The sends are resolved when the client ends, and so the work ends by itself.
         narrate(client.status(), Tell::Problems).await;
-        std::future::pending::<()>().await;
+        std::future::pending().await
     };
     let exit = tokio::select! {
         exit = work => exit,
-        () = narration => Ok(Exit::Failed),
+        never = narration => never,
     };
     client.close().await;
     exit
-}
-
-/// Results that may wait to be reported: as many as sends may be open, so that reporting never
-/// holds up a send.
-fn client_window() -> usize {
-    1024
 }
 
 async fn feed(
@@ -107,7 +105,12 @@ async fn feed(
     mut bodies: mpsc::Receiver<std::io::Result<String>>,
     sent: mpsc::Sender<Sending>,
 ) -> anyhow::Result<()> {
-    while let Some(body) = bodies.recv().await {
+    loop {
+        let body = tokio::select! {
+            body = bodies.recv() => body,
+            ended = ended(client) => return Err(ended.into()),
+        };
+        let Some(body) = body else { return Ok(()) };
         let body = body.context("cannot read stdin")?;
         let mut message = input::outgoing(&args.to, &body, args.ttl)?;
         if let Some(id) = &args.id {
@@ -115,19 +118,24 @@ async fn feed(
         }
         let sending = match client.send_with(message).await {
             Ok(sending) => sending,
-            Err(error) => return Err(why_ended(client, error)),
+            Err(SendError::Ended) => return Err(ended(client).await.into()),
+            Err(error) => return Err(error.into()),
         };
         if sent.send(sending).await.is_err() {
-            break;
+            // Results cannot be printed any more; the other half says why.
+            return Ok(());
         }
     }
-    Ok(())
 }
 
-fn why_ended(client: &Client, error: wardlink_client::SendError) -> anyhow::Error {
-    match &*client.status().borrow() {
-        wardlink_client::Status::Ended(ended) => anyhow::Error::new(*ended),
-        _ => error.into(),
+/// Waits until the client has ended.
+async fn ended(client: &Client) -> Ended {
+    let mut status = client.status();
+    let ended = status.wait_for(|status| matches!(status, Status::Ended(_))).await;
+    match ended.as_deref() {
+        Ok(Status::Ended(ended)) => *ended,
+        // The client leaves `Ended` as its last word.
+        Ok(_) | Err(_) => Ended::Stopped,
     }
 }
 

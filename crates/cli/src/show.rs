@@ -2,7 +2,7 @@
 //! takes out again where there is no terminal or `NO_COLOR` is set.
 
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -122,11 +122,6 @@ pub(crate) fn body(json: &str) -> String {
 /// A short time, in milliseconds.
 pub(crate) fn elapsed(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1_000.0)
-}
-
-/// The moment for people.
-pub(crate) fn moment(at: SystemTime) -> String {
-    styled(DIM, humantime::format_rfc3339_seconds(at))
 }
 
 #[cfg(test)]

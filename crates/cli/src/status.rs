@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 use wardlink_client::{Ended, Status};
 
 use crate::show::{BOLD, DIM, NOTE, styled};
@@ -20,25 +21,43 @@ pub(crate) enum Tell {
 }
 
 /// Tells what happens until the client ends, and returns why it did.
-pub(crate) async fn narrate(mut status: watch::Receiver<Status>, tell: Tell) -> Ended {
+pub(crate) async fn narrate(status: watch::Receiver<Status>, tell: Tell) -> Ended {
+    narrate_to(status, tell, |line| anstream::eprintln!("{line}")).await
+}
+
+async fn narrate_to(
+    mut status: watch::Receiver<Status>,
+    tell: Tell,
+    mut say: impl FnMut(&str),
+) -> Ended {
     let mut told = None;
+    let mut away_since = None;
     loop {
         let now = status.borrow_and_update().clone();
-        if let Status::Ended(ended) = now {
-            return ended;
+        let patience_ends = match now {
+            Status::Ended(ended) => return ended,
+            Status::Connected { .. } => {
+                away_since = None;
+                None
+            }
+            // What is over in a moment is not worth a line.
+            Status::Connecting { .. } => {
+                Some(*away_since.get_or_insert_with(Instant::now) + PATIENCE)
+            }
+        };
+        let early = patience_ends.is_some_and(|end| Instant::now() < end);
+        if let Some(line) = line(&now, tell).filter(|_| !early)
+            && told.as_ref() != Some(&line)
+        {
+            say(&line);
+            told = Some(line);
         }
-        let line = line(&now, tell);
-        let settle = matches!(now, Status::Connecting { .. });
-        // What is over in a moment is not worth a line.
-        let lasts = !settle || tokio::time::timeout(PATIENCE, status.changed()).await.is_err();
-        if lasts {
-            if line.is_some() && line != told {
-                anstream::eprintln!("{}", line.as_deref().unwrap_or_default());
-                told = line;
-            }
-            if status.changed().await.is_err() {
-                return Ended::Stopped;
-            }
+        let changed = match patience_ends.filter(|_| early) {
+            Some(end) => timeout_at(end, status.changed()).await.unwrap_or(Ok(())),
+            None => status.changed().await,
+        };
+        if changed.is_err() {
+            return Ended::Stopped;
         }
     }
 }
@@ -62,14 +81,35 @@ fn line(status: &Status, tell: Tell) -> Option<String> {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn narration_ends_with_the_client() {
+    fn problem(n: u64) -> Status {
+        Status::Connecting { problem: Some(format!("problem {n}").into()) }
+    }
+
+    /// What is told of a client that stays away for `times` of 100 ms, each with its problem.
+    async fn told(times: u64) -> Vec<String> {
         let (sender, status) = watch::channel(Status::Connecting { problem: None });
-        let told = tokio::spawn(narrate(status, Tell::All));
-        sender.send_replace(Status::Connecting { problem: Some("cannot reach a:1".into()) });
-        tokio::time::sleep(PATIENCE * 3).await;
+        let narration = tokio::spawn(async move {
+            let mut lines = Vec::new();
+            let tell = Tell::All;
+            let ended = narrate_to(status, tell, |line| lines.push(line.to_owned())).await;
+            assert_eq!(ended, Ended::Closed(4500));
+            lines
+        });
+        for n in 0..times {
+            sender.send_replace(problem(n / 4));
+            tokio::time::sleep(PATIENCE / 5).await;
+        }
         sender.send_replace(Status::Ended(Ended::Closed(4500)));
-        assert_eq!(told.await.expect("told"), Ended::Closed(4500));
+        narration.await.expect("told")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_problems_that_last_are_told_and_each_once() {
+        assert!(told(4).await.is_empty());
+        let lines = told(12).await;
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].ends_with("problem 1; trying again"));
+        assert!(lines[1].ends_with("problem 2; trying again"));
     }
 
     #[test]

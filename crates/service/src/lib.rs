@@ -10,6 +10,7 @@
 //!    that a draining process still answers;
 //! 4. [`tasks::Tasks`] for everything else; its `join` is where `main` waits.
 
+pub mod accept;
 pub mod admin;
 pub mod backoff;
 pub mod readiness;

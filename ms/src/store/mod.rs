@@ -9,6 +9,10 @@ pub mod embedded;
 pub mod layout;
 pub mod mongodb;
 
+mod uri;
+
+pub use uri::StoreUri;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
@@ -194,7 +198,8 @@ pub enum PutError {
 pub struct MailboxRead {
     /// The lane.
     pub end: EndId,
-    /// At most so many documents. A page with fewer is the end of the mailbox.
+    /// At most so many documents. A page may have fewer (a reply has a size limit) without being
+    /// the end: [`Page::end`] says whether it is.
     pub limit: usize,
     /// Documents created at or before this time (database's clock, Unix milliseconds) have
     /// outlived the collection's TTL and are left out.

@@ -117,6 +117,42 @@ pub(crate) async fn many_lanes_are_appended_in_order(store: AnyStore) {
     }
 }
 
+pub(crate) async fn new_and_known_documents_may_be_mixed(store: AnyStore) {
+    // Each lane is appended twice, the second time with what is new between what is there.
+    let lanes: Vec<_> = (0..6).map(end).collect();
+    let some = |lane: usize, step: usize| {
+        let all = (0..20).step_by(step).map(move |i| {
+            let mut document = document(&i.to_string(), stamp(1, i as u64));
+            document.redelivered = (i + lane) % 5 == 0;
+            document
+        });
+        all.collect::<Vec<_>>()
+    };
+    let all = |step| lanes.iter().enumerate().map(move |(i, end)| (end, some(i, step)));
+    for step in [4, 1, 1] {
+        let appends: Vec<Append> = all(step)
+            .map(|(end, documents)| {
+                let mut append = append_of(end, documents);
+                let first = DocKey { from: Some(crate::fixtures::end("sender")), id: id("0") };
+                append.puts.insert(append.puts.len() / 2, Put::Mark(first));
+                append
+            })
+            .collect();
+        let reply = store.append(appends.clone()).await.unwrap();
+        let expected: Vec<_> = appends.iter().map(|append| ALL(append.puts.len())).collect();
+        assert_eq!(reply.value, expected);
+    }
+    for (end, mut documents) in all(1) {
+        documents[0].redelivered = true;
+        let read = page(&*store, end, 30).await.documents;
+        assert_eq!(read.len(), 20);
+        for (read, expected) in read.iter().zip(&documents) {
+            assert_eq!((&read.key, read.stamp), (&expected.key, expected.stamp));
+            assert_eq!(read.redelivered, expected.redelivered, "{:?}", read.key);
+        }
+    }
+}
+
 pub(crate) async fn an_append_of_nothing_is_done(store: AnyStore) {
     assert_eq!(store.append(vec![]).await.unwrap().value, []);
     let empty = Append { end: end("u"), puts: vec![] };

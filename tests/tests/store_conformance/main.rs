@@ -64,6 +64,7 @@ suite! {
         a_mark_is_kept,
         a_refused_statement_stops_its_lane_alone,
         many_lanes_are_appended_in_order,
+        new_and_known_documents_may_be_mixed,
         an_append_of_nothing_is_done,
     }
     mailbox {

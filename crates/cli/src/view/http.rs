@@ -43,7 +43,7 @@ async fn exchange(host: &str, port: u16, path: &str) -> anyhow::Result<Bytes> {
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!(error)).context("answer broke off")?;
-        Ok((status, body.to_bytes()))
+        anyhow::Ok((status, body.to_bytes()))
     };
     tokio::pin!(answer, connection);
     let (status, body) = tokio::select! {
@@ -66,9 +66,8 @@ mod tests {
 
     async fn get_from(answer: &'static str) -> anyhow::Result<Bytes> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-        let base: Uri = format!("http://{}", listener.local_addr().expect("address"))
-            .parse()
-            .expect("uri");
+        let base: Uri =
+            format!("http://{}", listener.local_addr().expect("address")).parse().expect("uri");
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.expect("accept");
             let mut request = vec![0; 1024];

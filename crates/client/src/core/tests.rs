@@ -381,3 +381,36 @@ fn nothing_is_written_without_a_connection() {
     ];
     assert_eq!(all[1..], wanted);
 }
+
+#[test]
+fn a_new_session_has_its_full_credit_again() {
+    let mut core = open(100);
+    let names: Vec<&'static str> = (0..FIRST_CREDIT).map(|i| &*format!("m{i}").leak()).collect();
+    for name in &names {
+        send(&mut core, ms(1), name);
+    }
+    assert_eq!(writes(&mut core), names);
+    reconnect(&mut core, ms(2), None);
+    assert_eq!(writes(&mut core), names);
+}
+
+#[test]
+fn only_a_session_that_lasted_makes_the_next_delay_short_again() {
+    let delay_after = |lasted: Duration, seed| {
+        let mut core = TestCore::new(CoreConfig { seed, ..CoreConfig::default() }, ms(0));
+        for n in 1..=10 {
+            core.handle(
+                core.timeout().unwrap_or_default(),
+                Event::ConnectFailed { n, status: None },
+            );
+            core.handle(core.timeout().expect("retry"), Event::Tick);
+        }
+        let opened = ms(100_000);
+        core.handle(opened, Event::Connected { n: 11 });
+        down(&mut core, opened, welcome(100));
+        core.handle(opened + lasted, Event::Closed { n: 11, code: None });
+        core.timeout().expect("retry") - (opened + lasted)
+    };
+    assert!((0..50).all(|seed| delay_after(STEADY, seed) <= ms(50)));
+    assert!((0..50).any(|seed| delay_after(STEADY - ms(1), seed) > ms(2_000)));
+}

@@ -54,6 +54,8 @@ pub(super) struct Written {
     pub(super) errors: Vec<(usize, i32)>,
     /// Whether a majority has what was applied. If not, nobody knows what becomes of it.
     pub(super) durable: bool,
+    /// How many statements the command had.
+    count: usize,
 }
 
 impl Written {
@@ -71,8 +73,9 @@ impl Written {
     pub(super) fn all(self) -> Result<Done, StoreError> {
         match (self.durable, self.errors.is_empty()) {
             (true, true) => Ok(self.done),
-            (true, false) => Err(StoreError::NotDone),
-            (false, _) => Err(StoreError::Unknown),
+            (true, false) if self.count == 1 => Err(StoreError::NotDone),
+            // Some were applied, or may be.
+            _ => Err(StoreError::Unknown),
         }
     }
 }
@@ -102,7 +105,7 @@ impl MongoStore {
         self.run(command, true).await
     }
 
-    /// Runs an `update` or a `delete` of these statements.
+    /// Runs an `insert`, `update` or `delete` of these statements.
     pub(super) async fn write(
         &self,
         mut command: RawDocumentBuf,
@@ -110,7 +113,11 @@ impl MongoStore {
         count: usize,
     ) -> Result<Written, Failure> {
         let kind = command.iter().next().and_then(Result::ok).map(|(name, _)| name.as_str());
-        let field = if kind == Some("delete") { cstr!("deletes") } else { cstr!("updates") };
+        let field = match kind {
+            Some("insert") => cstr!("documents"),
+            Some("delete") => cstr!("deletes"),
+            _ => cstr!("updates"),
+        };
         command.append(field, statements);
         command.append(cstr!("writeConcern"), write_concern());
         // A batch that is refused as a whole may have been applied in part.
@@ -123,7 +130,7 @@ impl MongoStore {
         if let Some((_, code)) = errors.iter().find(|(_, code)| *code != DUPLICATE_KEY) {
             self.note("write", &format!("{} statements refused, code {code}", errors.len()));
         }
-        Ok(Written { done, errors, durable })
+        Ok(Written { done, errors, durable, count })
     }
 
     /// Runs a `findAndModify`.

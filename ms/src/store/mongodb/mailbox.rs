@@ -1,10 +1,17 @@
 //! Appends: many lanes in one ordered command, and what became of each lane.
+//!
+//! A document that was never handed out is most likely not there yet. It goes by `insert`, which
+//! costs the server a small part of an upsert (it writes a batch at once); where it is there all
+//! the same, the unique `_id` says so and it goes again, by upsert. Marks, and documents that
+//! carry one, go by `update` from the start. Of each lane one command after the other takes what
+//! comes next, so nothing of a lane passes anything of it.
 
 use ::mongodb::bson::{DateTime, RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
+use rustc_hash::FxHashSet;
 use wardlink_wire::EndId;
 
 use super::MongoStore;
-use super::call::{Failure, Written, for_good};
+use super::call::{DUPLICATE_KEY, Failure, Written, for_good};
 use super::delete::id_filter;
 use super::values::stamp_doc;
 use crate::store::layout::{BODY_MAX_BYTES, doc_id};
@@ -15,11 +22,21 @@ const STATEMENTS_MAX: usize = 500;
 /// Most bytes of statements in one command, but for a single one that is larger. Half of the
 /// 16 MiB that a command may have.
 const COMMAND_MAX_BYTES: usize = 8 << 20;
+/// After so many documents that were there already, all further ones of the call go by upsert.
+const DUPLICATES_MAX: usize = 2;
 
-/// One statement, and which lane it is of.
-struct Statement {
-    lane: usize,
-    text: RawDocumentBuf,
+/// How a statement goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Insert,
+    Update,
+}
+
+/// Statements of one command, and the lane of each.
+struct Chunk {
+    way: Way,
+    statements: RawArrayBuf,
+    lanes: Vec<usize>,
 }
 
 impl MongoStore {
@@ -28,163 +45,181 @@ impl MongoStore {
         appends: Vec<Append>,
     ) -> Result<Reply<Vec<Appended>>, StoreError> {
         let mut progress = Progress::new(&appends);
-        let mut next = 0;
-        while let Some(chunk) = progress.chunk(&mut next) {
-            let mut statements = RawArrayBuf::new();
-            for statement in &chunk {
-                statements.push(progress.statements[*statement].text.clone());
-            }
-            let command = rawdoc! { "update": self.names.mailbox.as_str(), "ordered": true };
-            match self.write(command, statements, chunk.len()).await {
-                Ok(written) => {
-                    if !progress.take(&chunk, &written, &mut next)? {
-                        break;
-                    }
-                }
+        while let Some(chunk) = progress.chunk() {
+            let name = self.names.mailbox.as_str();
+            let command = match chunk.way {
+                Way::Insert => rawdoc! { "insert": name, "ordered": true },
+                Way::Update => rawdoc! { "update": name, "ordered": true },
+            };
+            let durable = match self.write(command, chunk.statements, chunk.lanes.len()).await {
+                Ok(written) => progress.take(chunk.way, &chunk.lanes, &written)?,
                 Err(failure) => {
-                    progress.fail(&chunk, failure)?;
-                    break;
+                    progress.fail(&chunk.lanes, failure)?;
+                    false
                 }
+            };
+            if !durable {
+                break;
             }
         }
-        Ok(progress.finish())
+        Ok(Reply { value: progress.lanes, time: progress.time.unwrap_or_default() })
     }
 }
 
 /// What is known of each lane.
-struct Progress {
-    statements: Vec<Statement>,
+struct Progress<'a> {
+    appends: &'a [Append],
     lanes: Vec<Appended>,
-    /// For each lane where its first statement is that is too large to be sent.
-    too_large: Vec<Option<usize>>,
+    /// Documents that were there already: lane and index.
+    there: FxHashSet<(usize, usize)>,
     time: Option<OpTime>,
 }
 
-impl Progress {
-    fn new(appends: &[Append]) -> Self {
-        let mut statements = Vec::new();
-        let mut too_large = vec![None; appends.len()];
-        for (lane, append) in appends.iter().enumerate() {
-            for (index, put) in append.puts.iter().enumerate() {
-                if matches!(put, Put::Document(document) if document.body.len() > BODY_MAX_BYTES) {
-                    too_large[lane] = Some(index);
-                    break;
-                }
-                match statement(&append.end, put) {
-                    Some(text) => statements.push(Statement { lane, text }),
-                    None => {
-                        too_large[lane] = Some(index);
-                        break;
-                    }
-                }
-            }
-        }
+impl<'a> Progress<'a> {
+    fn new(appends: &'a [Append]) -> Self {
         let lanes = vec![Appended { applied: 0, error: None }; appends.len()];
-        Self { statements, lanes, too_large, time: None }
+        Self { appends, lanes, there: FxHashSet::default(), time: None }
     }
 
-    /// The next statements that one command takes, without those of lanes that failed. Moves
-    /// `next` behind them.
-    fn chunk(&self, next: &mut usize) -> Option<Vec<usize>> {
-        let mut chunk = Vec::new();
+    /// How a statement must go; `None` behind the last one.
+    fn way(&self, lane: usize, index: usize) -> Option<Way> {
+        Some(match self.appends[lane].puts.get(index)? {
+            Put::Document(document)
+                if !document.redelivered
+                    && self.there.len() < DUPLICATES_MAX
+                    && !self.there.contains(&(lane, index)) =>
+            {
+                Way::Insert
+            }
+            _ => Way::Update,
+        })
+    }
+
+    /// What the next command takes: of each lane that goes on, the statements from the next one
+    /// on that go the same way. Lanes that can't are marked.
+    fn chunk(&mut self) -> Option<Chunk> {
+        let open = |this: &Self, lane: usize| this.lanes[lane].error.is_none();
+        // Updates first: marks precede new documents, whose inserts then make one command.
+        let heads = (0..self.lanes.len())
+            .filter(|lane| open(self, *lane))
+            .filter_map(|lane| self.way(lane, self.lanes[lane].applied));
+        let way = heads.reduce(|a, b| if a == Way::Update { a } else { b })?;
+        let mut chunk = Chunk { way, statements: RawArrayBuf::new(), lanes: Vec::new() };
         let mut bytes = 0;
-        while let Some(statement) = self.statements.get(*next) {
-            if self.lanes[statement.lane].error.is_none() {
-                bytes += statement.text.as_bytes().len();
-                if !chunk.is_empty() && (bytes > COMMAND_MAX_BYTES || chunk.len() >= STATEMENTS_MAX)
-                {
+        'lanes: for lane in
+            (0..self.lanes.len()).filter(|lane| open(self, *lane)).collect::<Vec<_>>()
+        {
+            let first = self.lanes[lane].applied;
+            for index in first.. {
+                if self.way(lane, index) != Some(way) {
                     break;
                 }
-                chunk.push(*next);
+                let Some(statement) = statement(&self.appends[lane], index, way) else {
+                    // What comes before it is sent; refused is it when it is next.
+                    if index == first {
+                        self.lanes[lane].error = Some(PutError::Refused);
+                    }
+                    break;
+                };
+                bytes += statement.as_bytes().len();
+                let count = chunk.lanes.len();
+                if count > 0 && (bytes > COMMAND_MAX_BYTES || count >= STATEMENTS_MAX) {
+                    break 'lanes;
+                }
+                chunk.statements.push(statement);
+                chunk.lanes.push(lane);
             }
-            *next += 1;
         }
-        (!chunk.is_empty()).then_some(chunk)
+        if chunk.lanes.is_empty() { self.chunk() } else { Some(chunk) }
     }
 
-    /// Notes a reply. Whether to go on, from `next` on.
-    fn take(
-        &mut self,
-        chunk: &[usize],
-        written: &Written,
-        next: &mut usize,
-    ) -> Result<bool, StoreError> {
+    /// Notes a reply. Whether to go on.
+    fn take(&mut self, way: Way, lanes: &[usize], written: &Written) -> Result<bool, StoreError> {
         self.time = self.time.max(Some(written.done.time));
         let failed = written.errors.first().copied();
-        let tried = failed.map_or(chunk.len(), |(index, _)| index);
-        let applied = chunk.get(..tried).ok_or(StoreError::Unknown)?;
-        for &statement in applied {
-            let lane = &mut self.lanes[self.statements[statement].lane];
+        let tried = failed.map_or(lanes.len(), |(index, _)| index);
+        for &lane in lanes.get(..tried).ok_or(StoreError::Unknown)? {
             if written.durable {
-                lane.applied += 1;
+                self.lanes[lane].applied += 1;
             } else {
-                lane.error = Some(PutError::Unknown);
+                self.lanes[lane].error = Some(PutError::Unknown);
             }
         }
-        let Some((index, code)) = failed else { return Ok(written.durable) };
-        let statement = *chunk.get(index).ok_or(StoreError::Unknown)?;
-        let error = if for_good(code) { PutError::Refused } else { PutError::NotDone };
-        self.lanes[self.statements[statement].lane].error.get_or_insert(error);
-        // What follows was not tried.
-        *next = statement + 1;
+        // What follows a failed statement was not tried.
+        if let Some((index, code)) = failed {
+            let lane = *lanes.get(index).ok_or(StoreError::Unknown)?;
+            let state = &mut self.lanes[lane];
+            if code == DUPLICATE_KEY && way == Way::Insert {
+                self.there.insert((lane, state.applied));
+            } else {
+                let error = if for_good(code) { PutError::Refused } else { PutError::NotDone };
+                state.error.get_or_insert(error);
+            }
+        }
         Ok(written.durable)
     }
 
     /// Notes a command without a usable reply.
-    fn fail(&mut self, chunk: &[usize], failure: Failure) -> Result<(), StoreError> {
+    fn fail(&mut self, lanes: &[usize], failure: Failure) -> Result<(), StoreError> {
         let error = match failure {
             // A command with a single statement is as large as that statement.
-            Failure::NotDone(Some(code)) if for_good(code) && chunk.len() == 1 => PutError::Refused,
+            Failure::NotDone(Some(code)) if for_good(code) && lanes.len() == 1 => PutError::Refused,
             Failure::NotDone(_) => PutError::NotDone,
             Failure::Unknown => PutError::Unknown,
         };
         if self.time.is_none() && error != PutError::Refused {
             return Err(failure.into());
         }
-        for &statement in chunk {
-            self.lanes[self.statements[statement].lane].error = Some(error);
+        for &lane in lanes {
+            self.lanes[lane].error = Some(error);
         }
         Ok(())
     }
-
-    fn finish(mut self) -> Reply<Vec<Appended>> {
-        for (lane, too_large) in self.lanes.iter_mut().zip(self.too_large) {
-            if lane.error.is_none() && too_large == Some(lane.applied) {
-                lane.error = Some(PutError::Refused);
-            }
-        }
-        Reply { value: self.lanes, time: self.time.unwrap_or_default() }
-    }
 }
 
-fn statement(end: &EndId, put: &Put) -> Option<RawDocumentBuf> {
-    match put {
-        Put::Document(document) => upsert(end, document),
-        Put::Mark(key) => Some(rawdoc! {
-            "q": id_filter(end, key), "u": { "$set": { "redelivered": true } },
+/// A statement, or `None` if no server would take it.
+fn statement(append: &Append, index: usize, way: Way) -> Option<RawDocumentBuf> {
+    match (&append.puts[index], way) {
+        (Put::Document(document), _) if document.body.len() > BODY_MAX_BYTES => None,
+        (Put::Document(document), Way::Insert) => insert(&append.end, document),
+        (Put::Document(document), Way::Update) => upsert(&append.end, document),
+        (Put::Mark(key), _) => Some(rawdoc! {
+            "q": id_filter(&append.end, key), "u": { "$set": { "redelivered": true } },
         }),
     }
 }
 
+/// Adds the fields that a document has from the start and keeps.
+fn add_fixed(to: &mut RawDocumentBuf, end: &EndId, document: &Document) -> Option<()> {
+    to.append(cstr!("endIdentifer"), end.as_str());
+    to.append(cstr!("messageContent"), std::str::from_utf8(&document.body).ok()?);
+    if let Some(from) = &document.key.from {
+        to.append(cstr!("from"), from.as_str());
+    }
+    to.append(cstr!("id"), document.key.id.as_str());
+    let created = i64::try_from(document.create_at_ms).ok()?;
+    to.append(cstr!("createAt"), DateTime::from_millis(created));
+    if let Some(ttl) = document.ttl_s {
+        to.append(cstr!("ttl"), i64::from(ttl));
+    }
+    Some(())
+}
+
+fn insert(end: &EndId, document: &Document) -> Option<RawDocumentBuf> {
+    let mut insert = rawdoc! { "_id": doc_id(end, &document.key) };
+    add_fixed(&mut insert, end, document)?;
+    insert.append(cstr!("stamp"), stamp_doc(document.stamp));
+    Some(insert)
+}
+
 /// Keeps the lower stamp and either mark; all else only where the document is new.
 fn upsert(end: &EndId, document: &Document) -> Option<RawDocumentBuf> {
-    let key = &document.key;
-    let mut insert = rawdoc! {
-        "endIdentifer": end.as_str(),
-        "messageContent": std::str::from_utf8(&document.body).ok()?,
-        "id": key.id.as_str(),
-        "createAt": DateTime::from_millis(i64::try_from(document.create_at_ms).ok()?),
-    };
-    if let Some(from) = &key.from {
-        insert.append(cstr!("from"), from.as_str());
-    }
-    if let Some(ttl) = document.ttl_s {
-        insert.append(cstr!("ttl"), i64::from(ttl));
-    }
+    let mut fixed = RawDocumentBuf::new();
+    add_fixed(&mut fixed, end, document)?;
     let mut update = rawdoc! { "$min": { "stamp": stamp_doc(document.stamp) } };
     if document.redelivered {
         update.append(cstr!("$set"), rawdoc! { "redelivered": true });
     }
-    update.append(cstr!("$setOnInsert"), insert);
-    Some(rawdoc! { "q": { "_id": doc_id(end, key) }, "u": update, "upsert": true })
+    update.append(cstr!("$setOnInsert"), fixed);
+    Some(rawdoc! { "q": { "_id": doc_id(end, &document.key) }, "u": update, "upsert": true })
 }

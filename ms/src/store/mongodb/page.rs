@@ -21,6 +21,8 @@ use crate::store::{DocKey, Document, MailboxRead, OpTime, Page, Reply, StoreErro
 const ENDS_MAX: usize = 200;
 /// Most documents of one command for many ends. At 64 KiB each it is cut by size, and noticed.
 const DOCUMENTS_MAX: usize = 2_000;
+/// Most documents of one page; the bound of a mailbox is far lower.
+const PAGE_MAX: usize = 100_000;
 /// Single reads that run at once.
 const AT_ONCE: usize = 8;
 
@@ -126,7 +128,8 @@ impl MongoStore {
     }
 
     async fn read_one(&self, read: &MailboxRead, after: OpTime) -> StoreResult<Page> {
-        let limit = i64::try_from(read.limit).unwrap_or(i64::MAX);
+        // To the server 0 would mean no limit.
+        let limit = read.limit.clamp(1, PAGE_MAX);
         let command = rawdoc! {
             "find": self.names.mailbox.as_str(),
             "filter": {
@@ -134,14 +137,15 @@ impl MongoStore {
                 "createAt": { "$gt": date(read.created_after_ms) },
             },
             "sort": { "stamp": 1 },
-            "limit": limit, "batchSize": limit,
+            "limit": limit as i64, "batchSize": limit as i64,
         };
         let done = self.read(command, after).await?;
         let (fields, cursor) = first_batch(done.body)?;
         self.close_cursor(cursor).await;
         // The first batch is cut where it would be larger than 16 MiB.
-        let end = cursor == 0 && fields.len() < read.limit;
-        let documents = documents_of(&read.end, fields);
+        let end = cursor == 0 && fields.len() < limit;
+        let mut documents = documents_of(&read.end, fields);
+        documents.truncate(read.limit);
         Ok(Reply { value: Page { documents, end }, time: done.time })
     }
 

@@ -1,0 +1,206 @@
+//! The one task that owns the core: inputs in, actions out, in batches.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use uuid::Uuid;
+use wardlink_service::readiness::Readiness;
+use wardlink_service::stop::Stop;
+use wardlink_wire::link::ToBs;
+use wardlink_wire::terminal::Up;
+use wardlink_wire::{CloseCode, SessionId};
+
+use super::link::{LinkWriter, Out};
+use super::outbox::Outbox;
+use super::query::Query;
+use crate::core::api::{Action, Event, LinkId, Millis};
+use crate::core::{Config, Core, TICK_MS};
+
+/// Inputs taken at a time: one look at the clock, one flush of each link.
+const TAKE: usize = 256;
+
+/// What reaches the engine.
+#[derive(Debug)]
+pub(super) enum Input {
+    LinkOpened { writer: LinkWriter, id: oneshot::Sender<LinkId> },
+    Items(LinkId, Vec<ToBs>),
+    Heard(LinkId, Option<u64>),
+    LinkClosed(LinkId),
+    SessionOpened { query: Query, outbox: Outbox, id: oneshot::Sender<SessionId> },
+    Up(SessionId, Up),
+    Written(SessionId, u64),
+    SessionClosed(SessionId),
+}
+
+/// The core and all that it acts on.
+#[derive(Debug)]
+pub(super) struct Engine {
+    core: Core,
+    readiness: Readiness,
+    inputs: mpsc::Receiver<Input>,
+    writers: BTreeMap<LinkId, LinkWriter>,
+    outbox: BTreeMap<LinkId, Vec<Out>>,
+    terminals: HashMap<SessionId, Outbox, ahash::RandomState>,
+    /// Sessions whose outbox is full: told to the core after its actions.
+    slow: Vec<SessionId>,
+    next_link: u64,
+    begun: Instant,
+    actions: Vec<Action>,
+    ended: bool,
+}
+
+impl Engine {
+    pub(super) fn new(
+        mut config: Config,
+        readiness: Readiness,
+        inputs: mpsc::Receiver<Input>,
+    ) -> Self {
+        let (high, low) = Uuid::new_v4().as_u64_pair();
+        config.seed = high ^ low.rotate_left(32);
+        let seeds = ahash::RandomState::with_seeds(config.seed, 10, 11, 12);
+        Self {
+            core: Core::new(config, 0),
+            readiness,
+            inputs,
+            writers: BTreeMap::new(),
+            outbox: BTreeMap::new(),
+            terminals: HashMap::with_hasher(seeds),
+            slow: Vec::new(),
+            next_link: 0,
+            begun: Instant::now(),
+            actions: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// Runs until the core has closed its sessions after the stop signal.
+    pub(super) async fn run(mut self, stop: Stop) -> anyhow::Result<()> {
+        let mut tick = interval(Duration::from_millis(TICK_MS));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(TAKE);
+        while !self.ended {
+            tokio::select! {
+                () = stop.stopped() => self.event(Event::Stop),
+                _ = tick.tick() => self.event(Event::Tick),
+                taken = self.inputs.recv_many(&mut batch, TAKE) => {
+                    anyhow::ensure!(taken > 0, "nobody is left to send inputs");
+                    for input in batch.drain(..) {
+                        self.input(input);
+                    }
+                }
+            }
+            self.flush();
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event) {
+        let now = self.begun.elapsed().as_millis() as Millis;
+        self.core.on(event, now, &mut self.actions);
+        self.act();
+        while let Some(session) = self.slow.pop() {
+            self.terminals.remove(&session);
+            self.core.on(Event::SessionClosed(session), now, &mut self.actions);
+            self.act();
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::LinkOpened { writer, id } => {
+                self.next_link += 1;
+                let link = LinkId(self.next_link);
+                if id.send(link).is_ok() {
+                    self.writers.insert(link, writer);
+                    self.event(Event::LinkOpened(link));
+                }
+            }
+            Input::Items(link, items) => self.event(Event::Items(link, items)),
+            Input::Heard(link, clock) => self.event(Event::Heard(link, clock)),
+            Input::LinkClosed(link) => {
+                self.writers.remove(&link);
+                self.event(Event::LinkClosed(link));
+            }
+            Input::SessionOpened { query, outbox, id } => {
+                let session = SessionId(Uuid::new_v4());
+                if id.send(session).is_ok() {
+                    self.terminals.insert(session, outbox);
+                    let Query { end, client, n, acks } = query;
+                    self.event(Event::SessionOpened { session, end, client, n, acks });
+                }
+            }
+            Input::Up(session, up) => self.event(Event::Up(session, up)),
+            Input::Written(session, seq) => self.event(Event::Written(session, seq)),
+            Input::SessionClosed(session) => {
+                if self.terminals.remove(&session).is_some() {
+                    self.event(Event::SessionClosed(session));
+                }
+            }
+        }
+    }
+
+    fn act(&mut self) {
+        for action in self.actions.drain(..) {
+            match action {
+                Action::Send(link, item) => {
+                    self.outbox.entry(link).or_default().push(Out::Item(item))
+                }
+                Action::Ping(link) => self.outbox.entry(link).or_default().push(Out::Ping),
+                Action::Close(link, code) => {
+                    tracing::info!(
+                        link = link.0,
+                        reason = code.label(),
+                        "link closed by this server"
+                    );
+                    self.outbox.entry(link).or_default().push(Out::Close(code));
+                }
+                Action::Down(session, down) => {
+                    if let Some(outbox) = self.terminals.get(&session)
+                        && !outbox.push(down)
+                    {
+                        self.slow.push(session);
+                    }
+                }
+                Action::CloseSession(session, code) => {
+                    if let Some(outbox) = self.terminals.remove(&session) {
+                        outbox.close(code);
+                    }
+                }
+                Action::Ready(ready) => self.readiness.set("links", ready),
+                Action::Exit => self.ended = true,
+            }
+        }
+    }
+
+    /// Hands what was collected to the links' writers.
+    fn flush(&mut self) {
+        let mut slow = Vec::new();
+        while let Some((link, out)) = self.outbox.pop_first() {
+            let closes = matches!(out.last(), Some(Out::Close(_)));
+            let Some(writer) = self.writers.get(&link) else { continue };
+            if !writer.push(out) {
+                slow.push(link);
+            } else if closes {
+                self.writers.remove(&link);
+            }
+        }
+        for link in slow {
+            tracing::warn!(
+                link = link.0,
+                "link does not read as fast as it is written to, closing it"
+            );
+            self.writers.remove(&link);
+            self.event(Event::LinkClosed(link));
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        for outbox in self.terminals.values() {
+            outbox.close(CloseCode::GoingAway);
+        }
+    }
+}

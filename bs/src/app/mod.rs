@@ -1,0 +1,144 @@
+//! The shell around the core: terminals, links, time.
+//!
+//! [`run`] is the whole program after its settings are read; tests and `wardlink dev` call it
+//! too. `engine` owns the core and is the only task that touches it, `dial` keeps links to all
+//! MSs, `link` reads and writes one, `terminal` serves one session.
+
+mod dial;
+mod engine;
+mod link;
+mod outbox;
+mod query;
+mod terminal;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use uuid::Uuid;
+use wardlink_service::accept;
+use wardlink_service::admin::{self, Routes};
+use wardlink_service::readiness::Readiness;
+use wardlink_service::stop::{self, Stop};
+use wardlink_service::tasks::Tasks;
+use wardlink_wire::{ServerId, StartId};
+
+pub use self::dial::MsAddress;
+use self::engine::{Engine, Input};
+use crate::core::Config as CoreConfig;
+
+/// Terminals at a time: 5 KiB each are 500 MiB.
+const TERMINALS_MAX: usize = 100_000;
+/// Inputs that wait for the engine. With the full count the readers of terminals and links wait.
+const INPUTS: usize = 4_096;
+/// How long the last frames of terminals may take at the end.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// What a BS is told once.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address for terminals.
+    pub listen: SocketAddr,
+    /// Address of the admin port; `None`: no admin port.
+    pub admin_listen: Option<SocketAddr>,
+    /// Where the MSs are.
+    pub ms: Vec<MsAddress>,
+    /// Identity of this BS; `None`: random.
+    pub server: Option<ServerId>,
+}
+
+/// Sockets that are bound already, so that who starts a BS knows its ports.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For terminals.
+    pub terminals: TcpListener,
+    /// For the admin port.
+    pub admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds what `config` names.
+    ///
+    /// # Errors
+    /// The address that cannot be bound.
+    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let bind = async |address: SocketAddr| {
+            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+        };
+        let admin = match config.admin_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        Ok(Self { terminals: bind(config.listen).await?, admin })
+    }
+}
+
+/// What must hold before this server takes work; for [`run`], and for who waits for it.
+pub fn readiness(stop: Stop) -> Readiness {
+    Readiness::new(stop, &["links"])
+}
+
+/// Runs a BS until it is stopped: its sessions are closed, and it returns.
+///
+/// # Errors
+/// Where a task of the BS failed.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    readiness: Readiness,
+    stop: Stop,
+) -> anyhow::Result<()> {
+    let (inputs, events) = mpsc::channel(INPUTS);
+    let (ended, admin_stop) = stop::channel();
+    let admin = listeners.admin.map(|listener| {
+        tokio::spawn(admin::serve(listener, Routes::new(), readiness.clone(), admin_stop))
+    });
+    let result = serve(config, listeners.terminals, readiness, inputs, events, stop).await;
+    ended.stop();
+    if let Some(admin) = admin {
+        admin.await.context("admin port")?;
+    }
+    result
+}
+
+async fn serve(
+    config: Config,
+    listener: TcpListener,
+    readiness: Readiness,
+    inputs: mpsc::Sender<Input>,
+    events: mpsc::Receiver<Input>,
+    stop: Stop,
+) -> anyhow::Result<()> {
+    let server = config.server.unwrap_or_else(|| ServerId(Uuid::new_v4()));
+    let address = listener.local_addr().context("address of the terminals' port")?;
+    tracing::info!(%address, %server, "business server serves terminals");
+    tracing::warn!("development identity: every terminal is believed to be who it says it is");
+    let core = CoreConfig::new(server, StartId(Uuid::new_v4()));
+    let engine = Engine::new(core, readiness, events);
+    let mut engine = tokio::spawn(engine.run(stop.clone()));
+    let (dialling, dial_stop) = stop::channel();
+    let mut dials = Tasks::new(dialling.clone());
+    for ms in config.ms {
+        dials.spawn("links", dial::keep(ms, inputs.clone(), dial_stop.clone()));
+    }
+    let accept = accept::run(listener, TERMINALS_MAX, stop.clone(), move |stream| {
+        terminal::serve(stream, inputs.clone())
+    });
+    let accept = tokio::spawn(accept);
+    let result = tokio::select! {
+        result = &mut engine => result.context("engine")?,
+        () = dial_stop.stopped() => Err(anyhow::anyhow!("a task that keeps links has ended")),
+    };
+    stop.stopped().await;
+    let mut terminals = accept.await.context("accept loop")?;
+    let flushed = timeout(FLUSH, async { while terminals.join_next().await.is_some() {} }).await;
+    if flushed.is_err() {
+        terminals.abort_all();
+    }
+    dialling.stop();
+    let joined = dials.join(FLUSH).await;
+    result.and(joined.map_err(Into::into))
+}

@@ -1,0 +1,208 @@
+//! One terminal: the handshake, and one task that reads and writes its session.
+//!
+//! A session at rest is this task, a small read buffer and an outbox. The engine never waits for
+//! it; it waits for the engine, and with it the terminal.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
+use wardlink_wire::terminal::{
+    BadUp, Down, TERMINAL_FRAME_MAX_BYTES, TERMINAL_PATH, TERMINAL_SUBPROTOCOL, TerminalError, Up,
+};
+use wardlink_wire::{CloseCode, Outcome, Reason, SessionId};
+
+use super::engine::Input;
+use super::outbox::Outbox;
+use super::query::Query;
+
+/// A handshake that takes longer is given up.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A server pings a terminal after so long.
+const PING: Duration = Duration::from_secs(25);
+/// A terminal that was silent for so long is gone: a ping and ten seconds for its pong.
+const SILENT: Duration = Duration::from_secs(35);
+/// A write that takes longer says that the terminal does not read.
+const WRITE: Duration = Duration::from_secs(10);
+/// Read buffer of a terminal, zeroed at each read and kept for the session's life: small.
+const READ_BYTES: usize = 1_024;
+/// Frames that do not wait for a write of their own.
+const WRITE_BYTES: usize = 4 * 1_024;
+/// Sends without a result at which a terminal is not read any more; the core refuses at more.
+const OPEN_SENDS: usize = 256;
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// Serves one accepted connection until it ends. Boxed where it is large: what a handshake needs
+/// is not kept for the session's life.
+pub(super) async fn serve(stream: TcpStream, inputs: mpsc::Sender<Input>) {
+    let accepted = Box::pin(timeout(HANDSHAKE, handshake(stream))).await;
+    let Ok(Ok((socket, query))) = accepted else { return };
+    let outbox = Outbox::default();
+    let (id, answer) = oneshot::channel();
+    let opened = Input::SessionOpened { query: query.clone(), outbox: outbox.clone(), id };
+    if inputs.send(opened).await.is_err() {
+        return;
+    }
+    let Ok(session) = answer.await else { return };
+    let acks = query.acks;
+    drop(query);
+    let mut terminal = Terminal { socket, session, acks, inputs, open: 0 };
+    let code = terminal.run(&outbox).await;
+    // The engine is gone only at the end of the process.
+    let _ = terminal.inputs.send(Input::SessionClosed(session)).await;
+    if let Some(code) = code {
+        terminal.close(code).await;
+    }
+}
+
+async fn handshake(stream: TcpStream) -> Result<(Socket, Query), WsError> {
+    let mut query = None;
+    // The type of the error is the library's.
+    #[expect(clippy::result_large_err)]
+    let callback = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
+        if request.uri().path() != TERMINAL_PATH {
+            return Err(refusal(StatusCode::NOT_FOUND, "terminals connect at /ws"));
+        }
+        let parsed = Query::parse(request.uri().query().unwrap_or_default());
+        query = Some(parsed.map_err(|text| refusal(StatusCode::BAD_REQUEST, &text))?);
+        let asked = request.headers().get_all("sec-websocket-protocol");
+        let mut names =
+            asked.iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+        if names.any(|name| name.trim() == TERMINAL_SUBPROTOCOL) {
+            let name = HeaderValue::from_static(TERMINAL_SUBPROTOCOL);
+            response.headers_mut().insert("sec-websocket-protocol", name);
+        }
+        Ok(response)
+    };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(WRITE_BYTES)
+        .max_write_buffer_size(1024 * 1024)
+        .max_message_size(Some(TERMINAL_FRAME_MAX_BYTES))
+        .max_frame_size(Some(TERMINAL_FRAME_MAX_BYTES));
+    let socket = accept_hdr_async_with_config(stream, callback, Some(config)).await?;
+    match query {
+        Some(query) => Ok((socket, query)),
+        None => Err(WsError::ConnectionClosed),
+    }
+}
+
+fn refusal(status: StatusCode, text: &str) -> ErrorResponse {
+    let mut refusal = ErrorResponse::new(Some(format!("{text}\n")));
+    *refusal.status_mut() = status;
+    refusal
+}
+
+struct Terminal {
+    socket: Socket,
+    session: SessionId,
+    acks: bool,
+    inputs: mpsc::Sender<Input>,
+    /// Sends without a result.
+    open: usize,
+}
+
+impl Terminal {
+    /// Runs until the session ends; with which code to close, if the socket still stands.
+    async fn run(&mut self, outbox: &Outbox) -> Option<CloseCode> {
+        let mut heard = Instant::now();
+        let mut pinged = false;
+        let mut frames = VecDeque::new();
+        loop {
+            let next = heard + if pinged { SILENT } else { PING };
+            tokio::select! {
+                message = self.socket.next(), if self.open < OPEN_SENDS => {
+                    (heard, pinged) = (Instant::now(), false);
+                    match message {
+                        Some(Ok(Message::Text(text))) => self.up(&text, outbox).await?,
+                        Some(Ok(Message::Binary(_))) => return Some(CloseCode::ProtocolError),
+                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
+                            // The library has queued the pong; without other traffic nothing else sends it.
+                            timeout(WRITE, self.socket.flush()).await.ok()?.ok()?;
+                        }
+                        Some(Err(WsError::Capacity(_))) => return Some(CloseCode::ProtocolError),
+                        Some(Ok(Message::Close(_) | Message::Frame(_)) | Err(_)) | None => return None,
+                    }
+                }
+                () = outbox.filled() => {
+                    let close = outbox.take(&mut frames);
+                    match timeout(WRITE, self.write(&mut frames)).await {
+                        Ok(written) => written?,
+                        Err(_) => return None,
+                    }
+                    if close.is_some() {
+                        return close;
+                    }
+                }
+                () = sleep_until(next) => {
+                    if pinged {
+                        return Some(CloseCode::Silent);
+                    }
+                    pinged = true;
+                    let ping = self.socket.send(Message::Ping(Vec::new().into()));
+                    timeout(WRITE, ping).await.ok()?.ok()?;
+                }
+            }
+        }
+    }
+
+    /// A frame of the terminal. `None`: the engine is gone.
+    async fn up(&mut self, text: &Utf8Bytes, outbox: &Outbox) -> Option<()> {
+        match Up::decode(text) {
+            Ok(up) => {
+                self.open += usize::from(matches!(up, Up::Send(_)));
+                self.inputs.send(Input::Up(self.session, up)).await.ok()
+            }
+            Err(BadUp { code: TerminalError::Invalid, id: Some(id), .. }) => {
+                // A message that can never go has a result like any other.
+                self.open += 1;
+                let (outcome, reason) = (Outcome::Rejected, Some(Reason::Invalid));
+                outbox.push(Down::Result { id, outcome, reason });
+                Some(())
+            }
+            Err(BadUp { code, text, id }) => {
+                outbox.push(Down::Error { code, text, id });
+                Some(())
+            }
+        }
+    }
+
+    /// Writes all frames with one flush. `None`: the socket does not stand any more.
+    async fn write(&mut self, frames: &mut VecDeque<Down>) -> Option<()> {
+        let mut shown = None;
+        for down in frames.drain(..) {
+            match &down {
+                Down::Result { .. } => self.open = self.open.saturating_sub(1),
+                Down::Message(message) => shown = Some(message.seq),
+                _ => {}
+            }
+            self.socket.feed(Message::text(down.to_json())).await.ok()?;
+        }
+        self.socket.flush().await.ok()?;
+        if let Some(seq) = shown.filter(|_| !self.acks) {
+            self.inputs.send(Input::Written(self.session, seq)).await.ok()?;
+        }
+        // What one burst needed is not kept.
+        frames.shrink_to(16);
+        Some(())
+    }
+
+    async fn close(&mut self, code: CloseCode) {
+        let frame = CloseFrame { code: WsCloseCode::from(code.code()), reason: code.text().into() };
+        // A peer that does not take the frame in time is closed without it.
+        let _ = timeout(WRITE, self.socket.close(Some(frame))).await;
+        // Wait for the peer's answer, so that the frame is not lost to a reset; bounded.
+        let answered = async { while let Some(Ok(_)) = self.socket.next().await {} };
+        let _ = timeout(Duration::from_secs(1), answered).await;
+    }
+}

@@ -1,0 +1,100 @@
+//! The servers of `wardlink dev`: one message server with an embedded store and two business
+//! servers, wired together in this process.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use wardlink_ms::store::StoreUri;
+use wardlink_service::readiness::Readiness;
+use wardlink_service::stop::Trigger;
+use wardlink_service::tasks::Tasks;
+
+/// The servers end within this time after the stop signal, or are cut off.
+const JOIN: Duration = Duration::from_secs(10);
+/// Life of a message, in seconds: the default of `wardlink-ms`.
+const MESSAGE_TTL_S: u32 = 600;
+
+/// The running servers.
+pub(super) struct Servers {
+    /// Where terminals connect.
+    pub(super) terminals: [SocketAddr; 2],
+    /// The message server's admin port.
+    pub(super) admin: SocketAddr,
+    ready: Vec<Readiness>,
+    tasks: Tasks,
+}
+
+impl Servers {
+    /// Binds all ports and starts the servers. When one ends unasked, `trigger` is raised.
+    ///
+    /// # Errors
+    /// When a port is taken or the store cannot be opened.
+    pub(super) async fn start(
+        listen: [SocketAddr; 2],
+        admin: SocketAddr,
+        data: &Path,
+        trigger: Trigger,
+    ) -> anyhow::Result<Self> {
+        let stop = trigger.subscribe();
+        let mut tasks = Tasks::new(trigger);
+        let ms = wardlink_ms::app::Config {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            admin_listen: Some(admin),
+            store: StoreUri::Embedded(data.to_owned()),
+            indexes: wardlink_ms::app::Indexes::Ensure,
+            message_ttl_s: MESSAGE_TTL_S,
+            mailbox_max: 10_000,
+            sweep: Duration::from_secs(60),
+            drain: JOIN,
+        };
+        let listeners = wardlink_ms::app::Listeners::bind(&ms).await?;
+        let link = listeners.link.local_addr().context("address of the link port")?;
+        let admin = match &listeners.admin {
+            Some(listener) => listener.local_addr().context("address of the admin port")?,
+            None => admin,
+        };
+        let mut ready = vec![wardlink_ms::app::readiness(stop.clone())];
+        tasks.spawn(
+            "message server",
+            wardlink_ms::app::run(ms, listeners, ready[0].clone(), stop.clone()),
+        );
+        let mut terminals = listen;
+        for (address, name) in terminals.iter_mut().zip(["business server 1", "business server 2"])
+        {
+            let bs = wardlink_bs::app::Config {
+                listen: *address,
+                admin_listen: None,
+                ms: vec![format!("ws://{link}/link").parse().map_err(anyhow::Error::msg)?],
+                server: None,
+            };
+            let listeners = wardlink_bs::app::Listeners::bind(&bs).await?;
+            *address =
+                listeners.terminals.local_addr().context("address of the terminals' port")?;
+            let readiness = wardlink_bs::app::readiness(stop.clone());
+            ready.push(readiness.clone());
+            tasks.spawn(name, wardlink_bs::app::run(bs, listeners, readiness, stop.clone()));
+        }
+        Ok(Self { terminals, admin, ready, tasks })
+    }
+
+    /// Waits until terminals can be served.
+    ///
+    /// # Errors
+    /// When the servers stop instead.
+    pub(super) async fn ready(&self) -> anyhow::Result<()> {
+        for ready in &self.ready {
+            anyhow::ensure!(ready.wait().await, "the servers stopped before they were ready");
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of the servers after the stop signal.
+    ///
+    /// # Errors
+    /// When one of them failed.
+    pub(super) async fn join(self) -> anyhow::Result<()> {
+        Ok(self.tasks.join(JOIN).await?)
+    }
+}

@@ -1,0 +1,248 @@
+//! The one task that owns the core: inputs in, actions out, in batches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use uuid::Uuid;
+use wardlink_service::readiness::Readiness;
+use wardlink_service::stop::Stop;
+use wardlink_wire::link::{ToBs, ToMs};
+use wardlink_wire::{EndId, ServerId, Stamp};
+
+use super::Config;
+use super::database::Database;
+use super::link::{LinkWriter, Out};
+use crate::core::api::{Action, Event, LinkId, Millis, OpId, PlainItem, Snapshot, StoreReply};
+use crate::core::{Config as CoreConfig, Core, TICK_MS};
+use crate::store::Store;
+
+/// Inputs taken at a time: one look at the clock, one flush of each link.
+const TAKE: usize = 256;
+
+/// What reaches the engine.
+#[derive(Debug)]
+pub(super) enum Input {
+    LinkOpened { writer: LinkWriter, plain: bool, id: oneshot::Sender<LinkId> },
+    Items(LinkId, Vec<ToMs>),
+    Plain(LinkId, Vec<PlainItem>),
+    PlainWritten(LinkId, Vec<(EndId, Stamp)>),
+    Heard(LinkId),
+    LinkClosed(LinkId),
+    Replies(Vec<(OpId, StoreReply)>),
+    Snapshot(oneshot::Sender<Snapshot>),
+}
+
+/// The core and all that it acts on.
+#[derive(Debug)]
+pub(super) struct Engine {
+    core: Core,
+    database: Database,
+    readiness: Readiness,
+    inputs: mpsc::Receiver<Input>,
+    writers: BTreeMap<LinkId, LinkWriter>,
+    outbox: BTreeMap<LinkId, Vec<Out>>,
+    next_link: u64,
+    begun: Instant,
+    actions: Vec<Action>,
+    ended: bool,
+}
+
+impl Engine {
+    pub(super) fn new(
+        config: &Config,
+        store: Arc<dyn Store>,
+        readiness: Readiness,
+        back: mpsc::Sender<Input>,
+        inputs: mpsc::Receiver<Input>,
+    ) -> Self {
+        let (high, low) = Uuid::new_v4().as_u64_pair();
+        let core = CoreConfig {
+            message_ttl_s: config.message_ttl_s,
+            mailbox_max: config.mailbox_max,
+            sweep_ms: config.sweep.as_millis() as Millis,
+            exclusive: store.exclusive(),
+            seed: high ^ low.rotate_left(32),
+            ..CoreConfig::default()
+        };
+        Self {
+            core: Core::new(core, 0),
+            database: Database::new(store, back),
+            readiness,
+            inputs,
+            writers: BTreeMap::new(),
+            outbox: BTreeMap::new(),
+            next_link: 0,
+            begun: Instant::now(),
+            actions: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// Runs until the core has left the view after the stop signal.
+    pub(super) async fn run(mut self, stop: Stop) -> anyhow::Result<()> {
+        let mut tick = interval(Duration::from_millis(TICK_MS));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(TAKE);
+        let mut stopping = false;
+        while !self.ended {
+            tokio::select! {
+                () = stop.stopped(), if !stopping => {
+                    stopping = true;
+                    self.event(Event::Stop);
+                }
+                _ = tick.tick() => {
+                    for (id, reply) in self.database.overdue() {
+                        self.event(Event::Reply(id, reply));
+                    }
+                    self.event(Event::Tick);
+                }
+                taken = self.inputs.recv_many(&mut batch, TAKE) => {
+                    anyhow::ensure!(taken > 0, "nobody is left to send inputs");
+                    for input in batch.drain(..) {
+                        self.input(input);
+                    }
+                }
+            }
+            self.flush();
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event) {
+        let now = self.begun.elapsed().as_millis() as Millis;
+        self.core.on(event, now, &mut self.actions);
+        self.act();
+    }
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::LinkOpened { writer, plain, id } => {
+                self.next_link += 1;
+                let link = LinkId(self.next_link);
+                if id.send(link).is_ok() {
+                    self.writers.insert(link, writer);
+                    let plain = plain.then(|| ServerId(Uuid::new_v4()));
+                    self.event(Event::LinkOpened { link, plain });
+                }
+            }
+            Input::Items(link, items) => self.event(Event::Items(link, items)),
+            Input::Plain(link, items) => self.event(Event::Plain(link, items)),
+            Input::PlainWritten(link, written) => {
+                for (end, stamp) in written {
+                    self.event(Event::PlainWritten(link, end, stamp));
+                }
+            }
+            Input::Heard(link) => self.event(Event::Heard(link)),
+            Input::LinkClosed(link) => {
+                self.writers.remove(&link);
+                self.event(Event::LinkClosed(link));
+            }
+            Input::Replies(replies) => {
+                for (id, reply) in replies {
+                    self.event(Event::Reply(id, reply));
+                }
+            }
+            Input::Snapshot(reply) => {
+                // Who asked may have gone meanwhile.
+                let _ = reply.send(self.core.snapshot());
+            }
+        }
+    }
+
+    fn act(&mut self) {
+        for action in self.actions.drain(..) {
+            match action {
+                Action::Send(link, item) => {
+                    self.outbox.entry(link).or_default().push(Out::Item(item))
+                }
+                Action::SendPlain { link, end, body, stamp } => {
+                    self.outbox.entry(link).or_default().push(Out::Plain { end, body, stamp });
+                }
+                Action::Ping(link, clock) => {
+                    self.outbox.entry(link).or_default().push(Out::Ping(clock))
+                }
+                Action::Close(link, code) => {
+                    tracing::info!(
+                        link = link.0,
+                        reason = code.label(),
+                        "link closed by this server"
+                    );
+                    self.outbox.entry(link).or_default().push(Out::Close(code));
+                }
+                Action::Store(id, op) => self.database.push(id, op),
+                Action::Ready(ready) => self.readiness.set("view", ready),
+                Action::Exit => self.ended = true,
+            }
+        }
+    }
+
+    /// Hands what was collected to the links' writers, and begins what the database can take.
+    fn flush(&mut self) {
+        let mut slow = Vec::new();
+        while let Some((link, out)) = self.outbox.pop_first() {
+            let closes = matches!(out.last(), Some(Out::Close(_)));
+            let Some(writer) = self.writers.get(&link) else { continue };
+            if !writer.push(out) {
+                slow.push(link);
+            } else if closes {
+                self.writers.remove(&link);
+            }
+        }
+        for link in slow {
+            tracing::warn!(
+                link = link.0,
+                "link does not read as fast as it is written to, closing it"
+            );
+            self.writers.remove(&link);
+            self.event(Event::LinkClosed(link));
+        }
+        self.database.start();
+    }
+}
+
+/// The view as JSON for people and for `wardlink view`.
+pub(super) fn view_json(snapshot: &Snapshot) -> String {
+    let Some(view) = &snapshot.view else { return r#"{"members":[]}"#.to_owned() };
+    let members: Vec<_> = view
+        .members
+        .iter()
+        .map(|ms| {
+            let beat = snapshot.beats.iter().find(|beat| beat.ms == *ms);
+            serde_json::json!({
+                "id": ms,
+                "partitions": view.owned_by(*ms),
+                "links": beat.map_or(0, |beat| beat.links),
+                "renewals": beat.map_or(0, |beat| beat.renewals).to_string(),
+            })
+        })
+        .collect();
+    let partitions: Vec<_> = view
+        .slots
+        .iter()
+        .enumerate()
+        .map(|(i, slot)| serde_json::json!({"partition": i, "owner": slot.owner, "epoch": slot.epoch}))
+        .collect();
+    serde_json::json!({
+        "number": view.number,
+        "id": view.id,
+        "me": snapshot.me,
+        "links": snapshot.links,
+        "lanes": snapshot.lanes,
+        "members": members,
+        "partitions": partitions,
+    })
+    .to_string()
+}
+
+/// Items of one link that an item of [`ToBs`] takes in memory beside its body, in bytes.
+pub(super) fn weight(item: &ToBs) -> usize {
+    const ITEM: usize = std::mem::size_of::<ToBs>();
+    match item {
+        ToBs::Deliver(deliver) => ITEM + deliver.body.len(),
+        ToBs::View(view) => ITEM + view.partitions.len() * 16,
+        _ => ITEM,
+    }
+}

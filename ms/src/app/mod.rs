@@ -1,0 +1,207 @@
+//! The shell around the core: sockets, the database, time.
+//!
+//! [`run`] is the whole program after its settings are read; tests and `wardlink dev` call it
+//! too. `engine` owns the core and is the only task that touches it, `link` reads and writes one
+//! link, `database` carries out operations in batches.
+
+mod database;
+mod engine;
+mod link;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use wardlink_service::accept;
+use wardlink_service::admin::{self, Answer, Routes, StatusCode};
+use wardlink_service::backoff::Backoff;
+use wardlink_service::readiness::Readiness;
+use wardlink_service::stop::{self, Stop};
+
+use self::engine::{Engine, Input};
+use crate::store::embedded::EmbeddedStore;
+use crate::store::mongodb::{MongoStore, Names};
+use crate::store::{PrepareError, Store, StoreUri};
+
+/// Links at a time: BSs number in the tens, and each may leave a half-open link behind.
+const LINKS_MAX: usize = 4_096;
+/// Inputs that wait for the engine: each is a frame's items. With the full count the readers of
+/// the links wait, and with them the BSs.
+const INPUTS: usize = 1_024;
+/// How long the last frames of links may take at the end.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Whether the indexes are made at start, or waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Indexes {
+    /// Make and repair them.
+    Ensure,
+    /// Wait until somebody else has made them.
+    Require,
+}
+
+/// What an MS is told once.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address for links.
+    pub listen: SocketAddr,
+    /// Address of the admin port; `None`: no admin port.
+    pub admin_listen: Option<SocketAddr>,
+    /// Where the store is.
+    pub store: StoreUri,
+    /// Who makes the indexes.
+    pub indexes: Indexes,
+    /// Life of a message, in seconds.
+    pub message_ttl_s: u32,
+    /// Messages that a mailbox may hold.
+    pub mailbox_max: usize,
+    /// Between two sweeps.
+    pub sweep: Duration,
+    /// At the stop signal: how long it may take at most.
+    pub drain: Duration,
+}
+
+/// Sockets that are bound already, so that who starts an MS knows its ports.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For links.
+    pub link: TcpListener,
+    /// For the admin port.
+    pub admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds what `config` names.
+    ///
+    /// # Errors
+    /// The address that cannot be bound.
+    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let bind = async |address: SocketAddr| {
+            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+        };
+        let admin = match config.admin_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        Ok(Self { link: bind(config.listen).await?, admin })
+    }
+}
+
+/// What must hold before this server takes work; for [`run`], and for who waits for it.
+pub fn readiness(stop: Stop) -> Readiness {
+    Readiness::new(stop, &["store", "view"])
+}
+
+/// Runs an MS until it is stopped: it leaves the view, lets its BSs follow, and returns.
+///
+/// # Errors
+/// Where the store cannot be used at all, or a task of the MS failed.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    readiness: Readiness,
+    stop: Stop,
+) -> anyhow::Result<()> {
+    let (inputs, events) = mpsc::channel(INPUTS);
+    // The admin port answers until the very end.
+    let (ended, admin_stop) = stop::channel();
+    let admin = listeners.admin.map(|listener| {
+        let inputs = inputs.clone();
+        let routes = Routes::new().get_async("/view", move |_| view(inputs.clone()));
+        tokio::spawn(admin::serve(listener, routes, readiness.clone(), admin_stop))
+    });
+    let result = serve(config, listeners.link, &readiness, inputs, events, stop).await;
+    ended.stop();
+    if let Some(admin) = admin {
+        admin.await.context("admin port")?;
+    }
+    result
+}
+
+async fn serve(
+    config: Config,
+    listener: TcpListener,
+    readiness: &Readiness,
+    inputs: mpsc::Sender<Input>,
+    events: mpsc::Receiver<Input>,
+    stop: Stop,
+) -> anyhow::Result<()> {
+    let Some(store) = open(&config, &stop).await? else { return Ok(()) };
+    readiness.set("store", true);
+    let address = listener.local_addr().context("address of the link port")?;
+    tracing::info!(%address, store = %config.store, "message server serves links");
+    let engine = Engine::new(&config, store, readiness.clone(), inputs.clone(), events);
+    let mut engine = tokio::spawn(engine.run(stop.clone()));
+    // Links are taken until the core has left the view: BSs must hear of it.
+    let (accepting, accept_stop) = stop::channel();
+    let accept = accept::run(listener, LINKS_MAX, accept_stop, move |stream| {
+        link::serve(stream, inputs.clone())
+    });
+    let accept = tokio::spawn(accept);
+    let drained = async {
+        stop.stopped().await;
+        tokio::time::sleep(config.drain).await;
+    };
+    let result = tokio::select! {
+        result = &mut engine => result.context("engine")?,
+        () = drained => {
+            tracing::warn!("drain time is over, stopping all the same");
+            engine.abort();
+            Ok(())
+        }
+    };
+    accepting.stop();
+    let mut links = accept.await.context("accept loop")?;
+    // The engine has closed its links; their writers send the last frames.
+    let flushed = timeout(FLUSH, async { while links.join_next().await.is_some() {} }).await;
+    if flushed.is_err() {
+        links.abort_all();
+    }
+    result
+}
+
+/// Opens the store and prepares it, as often as it takes. `None`: stopped before it was there.
+async fn open(config: &Config, stop: &Stop) -> anyhow::Result<Option<Arc<dyn Store>>> {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    loop {
+        let attempt = async {
+            let store: Arc<dyn Store> = match &config.store {
+                StoreUri::Embedded(dir) => {
+                    Arc::new(EmbeddedStore::open(dir, config.message_ttl_s)?)
+                }
+                StoreUri::Mongo(uri) => Arc::new(MongoStore::open(uri, Names::default()).await?),
+            };
+            store.prepare(config.indexes == Indexes::Ensure, config.message_ttl_s).await?;
+            Ok::<_, PrepareError>(store)
+        };
+        let error = tokio::select! {
+            () = stop.stopped() => return Ok(None),
+            result = attempt => match result {
+                Ok(store) => return Ok(Some(store)),
+                Err(error) => error,
+            }
+        };
+        if !error.retry {
+            return Err(anyhow::Error::new(error).context("store cannot be used"));
+        }
+        tracing::warn!(%error, "store is not ready, trying again");
+        tokio::select! {
+            () = stop.stopped() => return Ok(None),
+            () = tokio::time::sleep(backoff.next_delay()) => {}
+        }
+    }
+}
+
+/// `/view` of the admin port: what this MS knows of the view, as JSON.
+async fn view(inputs: mpsc::Sender<Input>) -> Answer {
+    let (reply, answer) = oneshot::channel();
+    let asked = inputs.try_send(Input::Snapshot(reply)).is_ok();
+    match timeout(Duration::from_secs(1), answer).await {
+        Ok(Ok(snapshot)) if asked => Answer::ok("application/json", engine::view_json(&snapshot)),
+        _ => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "not serving yet\n"),
+    }
+}

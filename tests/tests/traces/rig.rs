@@ -1,0 +1,489 @@
+//! The rig: real cores of MSs, a played database, and links whose far ends the test plays.
+//!
+//! Nothing happens by itself. Time passes when [`Rig::pass`] says so, items arrive when the test
+//! hands them over. Database operations are applied and answered at once, except those of a kind
+//! that is held for an MS: these the test takes and answers as and when it likes.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use uuid::Uuid;
+use wardlink_ms::core::api::{
+    Action, Counters, Event, LinkId, Millis, OpId, Snapshot, StoreOp, StoreReply,
+};
+use wardlink_ms::core::{Config, Core, TICK_MS};
+use wardlink_ms::store::{OpTime, StoreError};
+use wardlink_wire::link::{
+    Ack, Deliver, Hello, Known, LINK_VERSION, Register, Send, ToBs, ToMs, Unregister,
+};
+use wardlink_wire::{
+    ClientId, CloseCode, EndId, Epoch, MsId, Outcome, Reason, ServerId, SessionId, Stamp, StartId,
+};
+
+use crate::database::Database;
+
+/// Operations that follow from one event at most; more is a loop.
+const SETTLE_MAX: usize = 20_000;
+
+/// A kind of database operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    ReadView,
+    ChangeView,
+    Renew,
+    ReadRow,
+    WriteRow,
+    Append,
+    ReadMailbox,
+    Delete,
+    Other,
+}
+
+impl Kind {
+    fn of(op: &StoreOp) -> Self {
+        match op {
+            StoreOp::ReadView { .. } => Kind::ReadView,
+            StoreOp::ChangeView(_) => Kind::ChangeView,
+            StoreOp::Renew(_) => Kind::Renew,
+            StoreOp::ReadRow { .. } => Kind::ReadRow,
+            StoreOp::WriteRow(_) => Kind::WriteRow,
+            StoreOp::Append(_) => Kind::Append,
+            StoreOp::ReadMailbox { .. } => Kind::ReadMailbox,
+            StoreOp::Delete { .. } => Kind::Delete,
+            _ => Kind::Other,
+        }
+    }
+}
+
+/// One MS of the rig.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ms(usize);
+
+/// One link of the rig: the test is the BS at its far end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Link(usize, LinkId);
+
+/// An operation that has begun and has no answer yet.
+#[derive(Debug, Clone)]
+pub struct Held {
+    ms: Ms,
+    id: OpId,
+    /// The operation.
+    pub op: StoreOp,
+}
+
+/// A terminal's session as a BS registers it.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// The stamp of an earlier registration.
+    pub stamp: Option<Stamp>,
+    client: Option<ClientId>,
+    n: u64,
+}
+
+impl Session {
+    /// A session of a program that names itself not.
+    pub fn new(number: u128) -> Self {
+        Self {
+            id: SessionId(Uuid::from_u128(0x5e55 << 64 | number)),
+            stamp: None,
+            client: None,
+            n: 0,
+        }
+    }
+
+    /// The `n`th connection of one program.
+    pub fn nth(n: u64) -> Self {
+        Self { client: Some("tablet".parse().unwrap()), n, ..Self::new(u128::from(n)) }
+    }
+}
+
+#[derive(Debug)]
+struct Node {
+    core: Core,
+    hold: Vec<Kind>,
+    held: Vec<(OpId, StoreOp)>,
+    ready: bool,
+    /// It does not run: no ticks.
+    paused: bool,
+}
+
+#[derive(Debug, Default)]
+struct Wire {
+    came: Vec<ToBs>,
+    seqs: BTreeMap<u64, String>,
+    closed: Option<CloseCode>,
+    cut: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Rig {
+    /// The database.
+    pub db: Database,
+    /// What the MSs that are started from now on are told.
+    pub config: Config,
+    now: Millis,
+    nodes: Vec<Node>,
+    wires: BTreeMap<Link, Wire>,
+    ready_ops: std::collections::VecDeque<(usize, OpId, StoreOp)>,
+    links: u64,
+}
+
+/// The end that the messages are for.
+pub fn b() -> EndId {
+    "H1-A1-b".parse().unwrap()
+}
+
+/// The end that the messages are from.
+pub fn a() -> EndId {
+    "H1-A1-a".parse().unwrap()
+}
+
+impl Rig {
+    /// Nothing but an empty database.
+    pub fn new() -> Self {
+        Self { now: 1_000, ..Self::default() }
+    }
+
+    /// A rig whose MSs hand out `window_max` messages at a time and spill from the
+    /// `queue_spill`th waiting one on.
+    pub fn narrow(window_max: usize, queue_spill: usize) -> Self {
+        let config = Config { window_max, queue_spill, ..Config::default() };
+        Self { config, ..Self::new() }
+    }
+
+    /// Starts an MS; it is in the view and serves. The first one owns everything.
+    pub fn ms(&mut self) -> Ms {
+        let seed = self.nodes.len() as u64 * 1_000 + 7;
+        let core = Core::new(Config { seed, ..self.config.clone() }, self.now);
+        self.nodes.push(Node { core, hold: vec![], held: vec![], ready: false, paused: false });
+        let ms = Ms(self.nodes.len() - 1);
+        self.pass(2 * TICK_MS);
+        // The members before it meet the new view with their next renewal.
+        self.pass(500);
+        ms
+    }
+
+    /// Two MSs that know each other; the first owns everything.
+    pub fn two(&mut self) -> (Ms, Ms) {
+        (self.ms(), self.ms())
+    }
+
+    /// The id of an MS.
+    pub fn id(&self, ms: Ms) -> MsId {
+        self.snapshot(ms).me
+    }
+
+    /// What an MS shows of itself.
+    pub fn snapshot(&self, ms: Ms) -> Snapshot {
+        self.nodes[ms.0].core.snapshot()
+    }
+
+    /// Counters of an MS.
+    pub fn counters(&self, ms: Ms) -> Counters {
+        self.nodes[ms.0].core.counters()
+    }
+
+    /// Whether an MS is ready.
+    pub fn is_ready(&self, ms: Ms) -> bool {
+        self.nodes[ms.0].ready
+    }
+
+    /// The view document makes `ms` the owner of B. Nobody is told. The new epoch.
+    pub fn give(&mut self, ms: Ms) -> Epoch {
+        let id = self.id(ms);
+        self.db.give(&b(), id)
+    }
+
+    /// The newest epoch of B.
+    pub fn epoch(&self) -> Epoch {
+        self.db.epoch(&b())
+    }
+
+    // Links.
+
+    /// The BS `bs` opens a link (with the next number) and says hello.
+    pub fn link(&mut self, ms: Ms, bs: u128) -> Link {
+        let number = self.links + 1;
+        let link = self.open(ms, bs, 1, number);
+        assert!(self.wires[&link].closed.is_none(), "hello was refused");
+        link
+    }
+
+    /// A link with a hello of this `start` and `number`.
+    pub fn open(&mut self, ms: Ms, bs: u128, start: u128, number: u64) -> Link {
+        self.links += 1;
+        let link = Link(ms.0, LinkId(self.links));
+        self.wires.insert(link, Wire::default());
+        self.event(ms, Event::LinkOpened { link: link.1, plain: None });
+        let hello = Hello {
+            server_id: server(bs),
+            start: StartId(Uuid::from_u128(start)),
+            link: number,
+            version: LINK_VERSION,
+            view: wardlink_wire::ViewNumber(0),
+            misses: vec![],
+        };
+        self.items(link, vec![ToMs::Hello(hello)]);
+        link
+    }
+
+    /// A link is gone, at both ends.
+    pub fn cut(&mut self, link: Link) {
+        self.wire(link).cut = true;
+        self.event(Ms(link.0), Event::LinkClosed(link.1));
+    }
+
+    /// Items arrive at the MS, also out of a buffer of a link that is gone.
+    pub fn items(&mut self, link: Link, items: Vec<ToMs>) {
+        self.event(Ms(link.0), Event::Items(link.1, items));
+    }
+
+    /// The BS names the newest view.
+    pub fn tell(&mut self, link: Link) {
+        let number = self.db.view.as_ref().map(|view| view.number);
+        self.items(
+            link,
+            vec![ToMs::Known(Known { view: number, synced: number, ..Known::default() })],
+        );
+    }
+
+    /// A register of B arrives.
+    pub fn register(&mut self, link: Link, epoch: Epoch, session: &Session) {
+        let Session { id, stamp, client, n } = session.clone();
+        self.items(
+            link,
+            vec![ToMs::Register(Register { epoch, end: b(), session: id, stamp, client, n })],
+        );
+    }
+
+    /// An unregister of B arrives.
+    pub fn unregister(&mut self, link: Link, epoch: Epoch, session: &Session) {
+        self.items(
+            link,
+            vec![ToMs::Unregister(Unregister { epoch, end: b(), session: session.id })],
+        );
+    }
+
+    /// A message from A to B, as it travels.
+    pub fn message(&mut self, link: Link, epoch: Epoch, id: &str) -> Send {
+        let wire = self.wire(link);
+        let seq = wire.seqs.len() as u64 + 1;
+        wire.seqs.insert(seq, id.to_owned());
+        Send {
+            epoch,
+            end: b(),
+            body: Bytes::from(format!("\"{id}\"")),
+            from: Some(a()),
+            id: id.parse().unwrap(),
+            seq,
+            deadline_ms: 9_000,
+            ttl_s: None,
+            again: false,
+        }
+    }
+
+    /// A message from A to B arrives.
+    pub fn send(&mut self, link: Link, epoch: Epoch, id: &str) {
+        let send = self.message(link, epoch, id);
+        self.items(link, vec![ToMs::Send(send)]);
+    }
+
+    /// A message that an earlier owner or link may have had arrives.
+    pub fn send_again(&mut self, link: Link, epoch: Epoch, id: &str) {
+        let send = Send { again: true, ..self.message(link, epoch, id) };
+        self.items(link, vec![ToMs::Send(send)]);
+    }
+
+    /// The terminal of `session` has acked the message that came last under this id.
+    pub fn ack(&mut self, link: Link, session: &Session, id: &str) {
+        let deliver = self.delivers(link).into_iter().rev().find(|d| d.id.as_str() == id);
+        let Deliver { epoch, stamp, .. } = deliver.unwrap_or_else(|| panic!("{id} never came"));
+        let ack = Ack { epoch, end: b(), session: session.id, stamp, expired: false };
+        self.items(link, vec![ToMs::Ack(ack)]);
+    }
+
+    // What came.
+
+    fn wire(&mut self, link: Link) -> &mut Wire {
+        self.wires.get_mut(&link).expect("the rig made this link")
+    }
+
+    /// All that came on a link.
+    pub fn came(&self, link: Link) -> &[ToBs] {
+        &self.wires[&link].came
+    }
+
+    /// All delivers on a link.
+    pub fn delivers(&self, link: Link) -> Vec<Deliver> {
+        let deliver = |item: &ToBs| match item {
+            ToBs::Deliver(deliver) => Some(deliver.clone()),
+            _ => None,
+        };
+        self.came(link).iter().filter_map(deliver).collect()
+    }
+
+    /// Ids of all delivers on a link to a session, in order.
+    pub fn shown(&self, link: Link, session: &Session) -> Vec<String> {
+        let of = |d: &Deliver| d.session == session.id;
+        self.delivers(link).iter().filter(|d| of(d)).map(|d| d.id.as_str().to_owned()).collect()
+    }
+
+    /// What the sender was told of a message on a link, and why.
+    pub fn told(&self, link: Link, id: &str) -> Option<(Outcome, Option<Reason>)> {
+        self.came(link).iter().find_map(|item| match item {
+            ToBs::Result(r) if self.wires[&link].seqs.get(&r.seq).is_some_and(|i| i == id) => {
+                Some((r.outcome, r.reason))
+            }
+            _ => None,
+        })
+    }
+
+    /// What became of a message, as the sender was told on a link.
+    pub fn result(&self, link: Link, id: &str) -> Option<Outcome> {
+        self.told(link, id).map(|(outcome, _)| outcome)
+    }
+
+    /// Stamp of the last `registered` of a session on a link.
+    pub fn registered(&self, link: Link, session: &Session) -> Option<Stamp> {
+        self.came(link).iter().rev().find_map(|item| match item {
+            ToBs::Registered(r) if r.session == session.id => Some(r.stamp),
+            _ => None,
+        })
+    }
+
+    /// Whether a session was told on a link that it is superseded.
+    pub fn superseded(&self, link: Link, session: &Session) -> bool {
+        self.came(link).iter().any(|i| matches!(i, ToBs::Superseded(r) if r.session == session.id))
+    }
+
+    /// How an MS closed a link.
+    pub fn closed(&self, link: Link) -> Option<CloseCode> {
+        self.wires[&link].closed
+    }
+
+    // The database's answers.
+
+    /// From now on operations of this kind wait for the test.
+    pub fn hold(&mut self, ms: Ms, kind: Kind) {
+        self.nodes[ms.0].hold.push(kind);
+    }
+
+    /// What is held of this kind is applied and answered, and what comes as well.
+    pub fn release(&mut self, ms: Ms, kind: Kind) {
+        self.nodes[ms.0].hold.retain(|held| *held != kind);
+        while self.holds(ms, kind) {
+            let op = self.held(ms, kind);
+            self.answer(op);
+        }
+    }
+
+    /// Whether an operation of this kind is held.
+    pub fn holds(&self, ms: Ms, kind: Kind) -> bool {
+        self.nodes[ms.0].held.iter().any(|(_, op)| Kind::of(op) == kind)
+    }
+
+    /// Takes the oldest held operation of this kind.
+    pub fn held(&mut self, ms: Ms, kind: Kind) -> Held {
+        let held = &mut self.nodes[ms.0].held;
+        let at = held.iter().position(|(_, op)| Kind::of(op) == kind);
+        let (id, op) = held.remove(at.unwrap_or_else(|| panic!("no {kind:?} is under way")));
+        Held { ms, id, op }
+    }
+
+    /// Applies an operation and answers it.
+    pub fn answer(&mut self, held: Held) {
+        let reply = self.db.apply(&held.op);
+        self.reply(held, reply);
+    }
+
+    /// Answers an operation with this.
+    pub fn reply(&mut self, held: Held, reply: StoreReply) {
+        self.event(held.ms, Event::Reply(held.id, reply));
+    }
+
+    /// There is no answer, or a definite no.
+    pub fn fail(&mut self, held: Held, error: StoreError) {
+        self.reply(held, StoreReply { time: OpTime(0), value: Err(error) });
+    }
+
+    // Time.
+
+    /// An MS stands still: time passes without it.
+    pub fn pause(&mut self, ms: Ms, paused: bool) {
+        self.nodes[ms.0].paused = paused;
+    }
+
+    /// Time passes, tick by tick, with pongs on all links.
+    pub fn pass(&mut self, ms: Millis) {
+        for _ in 0..ms / TICK_MS {
+            self.now += TICK_MS;
+            self.db.pass(TICK_MS);
+            for i in 0..self.nodes.len() {
+                if !self.nodes[i].paused {
+                    self.hear(Ms(i));
+                    self.tick(Ms(i));
+                }
+            }
+        }
+    }
+
+    /// Pongs arrive on all links of an MS.
+    pub fn hear(&mut self, ms: Ms) {
+        let open = |link: &Link, wire: &Wire| link.0 == ms.0 && wire.closed.is_none() && !wire.cut;
+        let links: Vec<Link> =
+            self.wires.iter().filter(|(link, wire)| open(link, wire)).map(|(l, _)| *l).collect();
+        for link in links {
+            self.event(ms, Event::Heard(link.1));
+        }
+    }
+
+    /// One tick of one MS.
+    pub fn tick(&mut self, ms: Ms) {
+        self.event(ms, Event::Tick);
+    }
+
+    /// One event at one MS, and all that follows from it.
+    pub fn event(&mut self, ms: Ms, event: Event) {
+        self.one(ms.0, event);
+        for _ in 0..SETTLE_MAX {
+            let Some((node, id, op)) = self.ready_ops.pop_front() else { return };
+            let reply = self.db.apply(&op);
+            self.one(node, Event::Reply(id, reply));
+        }
+        panic!("one event leads to database operations without end");
+    }
+
+    fn one(&mut self, node: usize, event: Event) {
+        let mut actions = Vec::new();
+        self.nodes[node].core.on(event, self.now, &mut actions);
+        for action in actions {
+            match action {
+                Action::Send(link, item) => {
+                    if let Some(wire) = self.wires.get_mut(&Link(node, link)) {
+                        wire.came.push(item);
+                    }
+                }
+                Action::Store(id, op) if self.nodes[node].hold.contains(&Kind::of(&op)) => {
+                    self.nodes[node].held.push((id, op));
+                }
+                Action::Store(id, op) => self.ready_ops.push_back((node, id, op)),
+                Action::Close(link, code) => {
+                    if let Some(wire) = self.wires.get_mut(&Link(node, link)) {
+                        wire.closed = Some(code);
+                    }
+                }
+                Action::Ready(ready) => self.nodes[node].ready = ready,
+                Action::SendPlain { .. } | Action::Ping(..) | Action::Exit => {}
+            }
+        }
+    }
+}
+
+/// The server id of a BS.
+pub fn server(bs: u128) -> ServerId {
+    ServerId(Uuid::from_u128(0xb5 << 64 | bs))
+}
