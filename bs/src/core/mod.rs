@@ -75,6 +75,7 @@ pub struct Core {
     ttl_s: u32,
     ready: bool,
     stopping: bool,
+    now: Millis,
     ticked: Millis,
     pinged: Millis,
     sessions_at: Millis,
@@ -93,6 +94,7 @@ impl Core {
             ttl_s: 600,
             ready: false,
             stopping: false,
+            now,
             ticked: now,
             pinged: now,
             sessions_at: now,
@@ -102,6 +104,7 @@ impl Core {
 
     /// Takes one event. `now` never goes back.
     pub fn on(&mut self, event: Event, now: Millis, actions: &mut Vec<Action>) {
+        self.now = now;
         match event {
             Event::LinkOpened(link) => self.link_opened(link, now, actions),
             Event::Items(link, items) => {
@@ -440,7 +443,7 @@ impl Core {
     fn flush(&mut self, partition: Partition, actions: &mut Vec<Action>) {
         let Some(link) = self.owner_link(partition) else { return };
         let epoch = self.epoch(partition);
-        self.up.flush(partition, link, epoch, self.ticked, actions);
+        self.up.flush(partition, link, epoch, self.now, actions);
     }
 
     fn flush_blocked(&mut self, link: LinkId, actions: &mut Vec<Action>) {
@@ -611,7 +614,6 @@ impl Core {
         let partition = send.to.partition();
         let order = self.up.push(OpenSend::new(session, entry.end.clone(), send.clone(), deadline));
         entry.opened_send(send.id, order);
-        self.ticked = self.ticked.max(now);
         self.flush(partition, actions);
     }
 

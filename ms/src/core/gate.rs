@@ -162,6 +162,8 @@ impl Core {
             Gate::Open if !waits => self.handle(link, partition, item, now, actions),
             Gate::Fenced if !waits => self.hub.counters.fenced += 1,
             Gate::Open | Gate::Fenced | Gate::Park => {
+                // Named like a view number, it is read for until the view is there.
+                self.hear_number(link, ViewNumber(epoch.0), now, actions);
                 self.member.want_view();
                 let Some(entry) = self.hub.links.get_mut(link) else { return };
                 entry.parked_items += 1;

@@ -10,7 +10,7 @@ use wardlink_defect::{Defect, planted};
 use wardlink_view::change::{Next, anew, enter, even_out, found, next_number, reassign};
 use wardlink_view::{Beat, Judge, Verdict, View};
 use wardlink_wire::link::ToBs;
-use wardlink_wire::{CloseCode, Epoch, MsId, ViewNumber};
+use wardlink_wire::{CloseCode, Epoch, MsId, Partition, ViewNumber};
 
 use super::api::{Action, Ids, LinkId, Millis, OpId, StoreOp, StoreReply, StoreValue};
 use super::{Core, LATE_MS, Pending};
@@ -54,6 +54,9 @@ pub(super) struct Member {
     judge: Judge,
     view_changed: Millis,
     want_view: bool,
+    /// A stamp of this epoch was met in this partition: if the view still says a lower one, the
+    /// document went back, and the partition is taken anew.
+    anew: Option<(Partition, Epoch)>,
     reading: bool,
     read_after: Millis,
     changing: bool,
@@ -79,6 +82,7 @@ impl Member {
             judge: Judge::new(me),
             view_changed: now,
             want_view: true,
+            anew: None,
             reading: false,
             read_after: now,
             changing: false,
@@ -191,9 +195,9 @@ impl Core {
 
     /// After every event: what the lanes and the links asked for.
     pub(super) fn follow_up(&mut self, now: Millis, actions: &mut Vec<Action>) {
-        if self.hub.anew > Epoch(0) {
-            let epoch = std::mem::take(&mut self.hub.anew);
-            self.member.went_back(epoch);
+        if let Some((partition, epoch)) = self.hub.anew.take() {
+            self.member.anew = Some((partition, epoch));
+            self.member.want_view = true;
         }
         let confirm = !self.hub.unconfirmed.is_empty() && self.member.confirm_after <= now;
         if self.member.is_member() && !self.member.renewing && confirm {
@@ -442,17 +446,26 @@ impl Core {
         actions: &mut Vec<Action>,
     ) {
         let waiting = std::mem::take(&mut self.hub.need_view);
-        let known = self.member.known();
-        let lost = match (&read, &self.member.view) {
-            (None, view) => view.is_some() || known > ViewNumber(0),
-            (Some(read), Some(mine)) => {
-                let same_number_other_view = read.number == mine.number
-                    && read.id != mine.id
-                    && !planted(Defect::ViewByNumberOnly);
-                read.number < known || read.goes_back_from(mine).is_some() || same_number_other_view
+        if let Some((partition, epoch)) = self.member.anew {
+            match &read {
+                Some(read) if read.slot(partition).epoch >= epoch => self.member.anew = None,
+                _ => self.member.heard = self.member.heard.max(ViewNumber(epoch.0)),
             }
-            (Some(read), None) => read.number < known,
-        };
+        }
+        let known = self.member.known();
+        let lost = self.member.anew.is_some()
+            || match (&read, &self.member.view) {
+                (None, view) => view.is_some() || known > ViewNumber(0),
+                (Some(read), Some(mine)) => {
+                    let same_number_other_view = read.number == mine.number
+                        && read.id != mine.id
+                        && !planted(Defect::ViewByNumberOnly);
+                    read.number < known
+                        || read.goes_back_from(mine).is_some()
+                        || same_number_other_view
+                }
+                (Some(read), None) => read.number < known,
+            };
         if lost {
             self.heal(read, time, actions);
         } else if let Some(read) = read {

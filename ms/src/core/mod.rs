@@ -116,8 +116,8 @@ struct Hub {
     unconfirmed: Vec<(Partition, Epoch, EndId)>,
     /// Lanes that wait for the view to be read.
     need_view: Vec<(Partition, Epoch, EndId)>,
-    /// The highest epoch met in the database above one's own.
-    anew: Epoch,
+    /// A stamp of a higher epoch than one's own was met in the database.
+    anew: Option<(Partition, Epoch)>,
 }
 
 impl Hub {
@@ -144,7 +144,7 @@ impl Hub {
                 }
                 Effect::Unconfirmed => self.unconfirmed.push((partition, epoch, end.clone())),
                 Effect::NeedView => self.need_view.push((partition, epoch, end.clone())),
-                Effect::Anew(higher) => self.anew = self.anew.max(higher),
+                Effect::Anew(higher) => self.anew = Some((partition, higher)),
             }
         }
         self.effects = effects;
@@ -182,7 +182,7 @@ impl Core {
             renewals: 0,
             unconfirmed: Vec::new(),
             need_view: Vec::new(),
-            anew: Epoch(0),
+            anew: None,
         };
         Self {
             hub,

@@ -123,7 +123,7 @@ pub(crate) async fn new_and_known_documents_may_be_mixed(store: AnyStore) {
     let some = |lane: usize, step: usize| {
         let all = (0..20).step_by(step).map(move |i| {
             let mut document = document(&i.to_string(), stamp(1, i as u64));
-            document.redelivered = (i + lane) % 5 == 0;
+            document.redelivered = (i + lane).is_multiple_of(5);
             document
         });
         all.collect::<Vec<_>>()

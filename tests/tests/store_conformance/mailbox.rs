@@ -105,6 +105,19 @@ pub(crate) async fn many_mailboxes_are_read_at_once(store: AnyStore) {
     }
 }
 
+pub(crate) async fn many_mailboxes_with_mail_are_read_whole(store: AnyStore) {
+    // More documents than any store reads at once.
+    let lanes: Vec<EndId> = (0..190).map(end).collect();
+    let documents = || (0..15).map(|i| document(&i.to_string(), stamp(1, i))).collect();
+    let appends = lanes.iter().map(|end| append_of(end, documents())).collect();
+    store.append(appends).await.unwrap();
+    let reads = lanes.iter().map(|end| read_of(end, 20)).collect();
+    let pages = store.read_mailboxes(reads, OpTime(0)).await.unwrap().value;
+    for (page, end) in pages.iter().zip(&lanes) {
+        assert!(page.documents.len() == 15 && page.end, "{end}: {}", page.documents.len());
+    }
+}
+
 pub(crate) async fn mailboxes_are_counted(store: AnyStore) {
     let documents = |count| (0..count).map(|i| document(&i.to_string(), stamp(1, i))).collect();
     store_all(&*store, &end("a"), documents(3)).await;

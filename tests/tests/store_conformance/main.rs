@@ -72,6 +72,7 @@ suite! {
         stamps_of_documents_compare_whole_and_unsigned,
         expired_documents_are_not_in_a_page,
         many_mailboxes_are_read_at_once,
+        many_mailboxes_with_mail_are_read_whole,
         mailboxes_are_counted,
         a_delete_may_come_twice,
         a_read_shows_what_was_acknowledged,

@@ -17,29 +17,29 @@ use wardlink_wire::{
 use crate::rig::{Session, a, b, server};
 
 /// The database's clock at the first welcome, in Unix milliseconds.
-pub const CLOCK_MS: u64 = 1_800_000_000_000;
+pub(crate) const CLOCK_MS: u64 = 1_800_000_000_000;
 
 /// One BS.
 #[derive(Debug)]
-pub struct Bs {
+pub(crate) struct Bs {
     core: Core,
     now: Millis,
     links: u64,
     sent: BTreeMap<LinkId, Vec<ToMs>>,
     down: BTreeMap<SessionId, Vec<Down>>,
     /// Links that the BS closed.
-    pub closed: Vec<(LinkId, CloseCode)>,
+    pub(crate) closed: Vec<(LinkId, CloseCode)>,
     /// Sessions that the BS closed.
-    pub ended: Vec<(SessionId, CloseCode)>,
+    pub(crate) ended: Vec<(SessionId, CloseCode)>,
 }
 
 /// The id of the `n`th MS.
-pub fn ms(n: u128) -> MsId {
+pub(crate) fn ms(n: u128) -> MsId {
     MsId(Uuid::from_u128(n))
 }
 
 /// A view of this number: `members` MSs, the `owner`th owns all since then.
-pub fn view(number: u64, members: u128, owner: u128) -> View {
+pub(crate) fn view(number: u64, members: u128, owner: u128) -> View {
     let next = |n| Next { number: ViewNumber(n), id: Uuid::from_u128(u128::from(number)) };
     let first = found(ms(1), next(number));
     let mut view = (2..=members).fold(first, |view, n| enter(&view, ms(n), next(number)));
@@ -48,7 +48,7 @@ pub fn view(number: u64, members: u128, owner: u128) -> View {
 }
 
 /// The view with only B's partition given to the `owner`th MS.
-pub fn given(view: &View, number: u64, owner: u128) -> View {
+pub(crate) fn given(view: &View, number: u64, owner: u128) -> View {
     let mut view = View { number: ViewNumber(number), ..view.clone() };
     let slot = &mut view.slots[b().partition().index()];
     (slot.owner, slot.epoch) = (Some(ms(owner)), Epoch(number));
@@ -56,7 +56,7 @@ pub fn given(view: &View, number: u64, owner: u128) -> View {
 }
 
 /// A message from A to B under this epoch and count, for a session.
-pub fn deliver(epoch: u64, count: u64, id: &str, session: &Session) -> Deliver {
+pub(crate) fn deliver(epoch: u64, count: u64, id: &str, session: &Session) -> Deliver {
     Deliver {
         epoch: Epoch(epoch),
         end: b(),
@@ -73,7 +73,7 @@ pub fn deliver(epoch: u64, count: u64, id: &str, session: &Session) -> Deliver {
 
 impl Bs {
     /// A BS that knows nobody.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let config = Config::new(server(1), StartId(Uuid::from_u128(1)));
         Self {
             core: Core::new(config, 1_000),
@@ -87,12 +87,12 @@ impl Bs {
     }
 
     /// A link to the `n`th MS, welcomed, with the view that this MS knows.
-    pub fn link(&mut self, n: u128, view: &View) -> LinkId {
+    pub(crate) fn link(&mut self, n: u128, view: &View) -> LinkId {
         self.link_to(ms(n), view)
     }
 
     /// A link to an MS, welcomed, with the view that this MS knows.
-    pub fn link_to(&mut self, ms_id: MsId, view: &View) -> LinkId {
+    pub(crate) fn link_to(&mut self, ms_id: MsId, view: &View) -> LinkId {
         self.links += 1;
         let link = LinkId(self.links);
         self.event(Event::LinkOpened(link));
@@ -103,49 +103,49 @@ impl Bs {
     }
 
     /// Items arrive on a link.
-    pub fn items(&mut self, link: LinkId, items: Vec<ToBs>) {
+    pub(crate) fn items(&mut self, link: LinkId, items: Vec<ToBs>) {
         self.event(Event::Items(link, items));
     }
 
     /// A deliver arrives on a link.
-    pub fn deliver(&mut self, link: LinkId, deliver: Deliver) {
+    pub(crate) fn deliver(&mut self, link: LinkId, deliver: Deliver) {
         self.items(link, vec![ToBs::Deliver(deliver)]);
     }
 
     /// A result arrives on a link.
-    pub fn result(&mut self, link: LinkId, epoch: u64, seq: u64, outcome: Outcome) {
+    pub(crate) fn result(&mut self, link: LinkId, epoch: u64, seq: u64, outcome: Outcome) {
         let result = SendResult { epoch: Epoch(epoch), seq, outcome, reason: None };
         self.items(link, vec![ToBs::Result(result)]);
     }
 
     /// A register of B is answered on a link.
-    pub fn registered(&mut self, link: LinkId, epoch: u64, session: &Session) {
+    pub(crate) fn registered(&mut self, link: LinkId, epoch: u64, session: &Session) {
         let stamp = Stamp { epoch: Epoch(epoch), count: 1 };
         let item = Registered { epoch: Epoch(epoch), end: b(), session: session.id, stamp };
         self.items(link, vec![ToBs::Registered(item)]);
     }
 
     /// A terminal of A (or of B) connects.
-    pub fn connect(&mut self, session: &Session, is_a: bool) {
+    pub(crate) fn connect(&mut self, session: &Session, is_a: bool) {
         let end = if is_a { a() } else { b() };
         let id = session.id;
         self.event(Event::SessionOpened { session: id, end, client: None, n: 0, acks: true });
     }
 
     /// A terminal sends a message to B.
-    pub fn send(&mut self, session: &Session, id: &str) {
+    pub(crate) fn send(&mut self, session: &Session, id: &str) {
         let body = Bytes::from(format!("\"{id}\""));
         let send = UpSend { id: id.parse().unwrap(), to: b(), body, ttl_s: None };
         self.event(Event::Up(session.id, Up::Send(send)));
     }
 
     /// A terminal has processed all up to `seq`.
-    pub fn ack(&mut self, session: &Session, seq: u64) {
+    pub(crate) fn ack(&mut self, session: &Session, seq: u64) {
         self.event(Event::Up(session.id, Up::Ack { seq }));
     }
 
     /// One event.
-    pub fn event(&mut self, event: Event) {
+    pub(crate) fn event(&mut self, event: Event) {
         let mut actions = Vec::new();
         self.core.on(event, self.now, &mut actions);
         for action in actions {
@@ -160,7 +160,7 @@ impl Bs {
     }
 
     /// Time passes, tick by tick, with pings (and the clock) on these links.
-    pub fn pass(&mut self, ms: Millis, links: &[LinkId]) {
+    pub(crate) fn pass(&mut self, ms: Millis, links: &[LinkId]) {
         for _ in 0..ms / TICK_MS {
             self.sleep(TICK_MS);
             for link in links {
@@ -172,32 +172,32 @@ impl Bs {
     }
 
     /// Time passes and the BS does not run.
-    pub fn sleep(&mut self, ms: Millis) {
+    pub(crate) fn sleep(&mut self, ms: Millis) {
         self.now += ms;
     }
 
     /// The core's counters.
-    pub fn counters(&self) -> Counters {
+    pub(crate) fn counters(&self) -> Counters {
         self.core.counters()
     }
 
     /// Number of the view that the BS uses.
-    pub fn view(&self) -> u64 {
+    pub(crate) fn view(&self) -> u64 {
         self.core.view().map_or(0, |view| view.number.0)
     }
 
     /// The epoch of a partition that the BS goes by.
-    pub fn epoch(&self, partition: Partition) -> Epoch {
+    pub(crate) fn epoch(&self, partition: Partition) -> Epoch {
         self.core.view().expect("the BS has a view").slot(partition).epoch
     }
 
     /// All that was sent on a link.
-    pub fn sent(&self, link: LinkId) -> &[ToMs] {
+    pub(crate) fn sent(&self, link: LinkId) -> &[ToMs] {
         self.sent.get(&link).map_or(&[], |sent| sent)
     }
 
     /// The sends on a link.
-    pub fn sends(&self, link: LinkId) -> Vec<Send> {
+    pub(crate) fn sends(&self, link: LinkId) -> Vec<Send> {
         let send = |item: &ToMs| match item {
             ToMs::Send(send) => Some(send.clone()),
             _ => None,
@@ -206,13 +206,13 @@ impl Bs {
     }
 
     /// Ids of the sends on a link, those `again` with a mark.
-    pub fn send_ids(&self, link: LinkId) -> Vec<String> {
+    pub(crate) fn send_ids(&self, link: LinkId) -> Vec<String> {
         let name = |s: &Send| format!("{}{}", s.id.as_str(), if s.again { " again" } else { "" });
         self.sends(link).iter().map(name).collect()
     }
 
     /// Epochs of the registers of a session on a link.
-    pub fn registers(&self, link: LinkId, session: &Session) -> Vec<u64> {
+    pub(crate) fn registers(&self, link: LinkId, session: &Session) -> Vec<u64> {
         let epoch = |item: &ToMs| match item {
             ToMs::Register(r) if r.session == session.id => Some(r.epoch.0),
             _ => None,
@@ -221,7 +221,7 @@ impl Bs {
     }
 
     /// Stamps of the acks on a link, and whether each says `expired`.
-    pub fn acks(&self, link: LinkId) -> Vec<(Stamp, bool)> {
+    pub(crate) fn acks(&self, link: LinkId) -> Vec<(Stamp, bool)> {
         let ack = |item: &ToMs| match item {
             ToMs::Ack(ack) => Some((ack.stamp, ack.expired)),
             _ => None,
@@ -230,7 +230,7 @@ impl Bs {
     }
 
     /// What was said about the view on a link.
-    pub fn known(&self, link: LinkId) -> Vec<Known> {
+    pub(crate) fn known(&self, link: LinkId) -> Vec<Known> {
         let known = |item: &ToMs| match item {
             ToMs::Known(known) => Some(known.clone()),
             _ => None,
@@ -239,7 +239,7 @@ impl Bs {
     }
 
     /// Messages that a terminal was shown.
-    pub fn messages(&self, session: &Session) -> Vec<DownMessage> {
+    pub(crate) fn messages(&self, session: &Session) -> Vec<DownMessage> {
         let message = |down: &Down| match down {
             Down::Message(message) => Some(message.clone()),
             _ => None,
@@ -248,12 +248,12 @@ impl Bs {
     }
 
     /// Ids of the messages that a terminal was shown.
-    pub fn shown(&self, session: &Session) -> Vec<String> {
+    pub(crate) fn shown(&self, session: &Session) -> Vec<String> {
         self.messages(session).iter().map(|m| m.id.as_str().to_owned()).collect()
     }
 
     /// What a sender was told of a message.
-    pub fn told(&self, session: &Session, id: &str) -> Option<Outcome> {
+    pub(crate) fn told(&self, session: &Session, id: &str) -> Option<Outcome> {
         self.down.get(&session.id).into_iter().flatten().find_map(|down| match down {
             Down::Result { id: of, outcome, .. } if of.as_str() == id => Some(*outcome),
             _ => None,
@@ -261,7 +261,7 @@ impl Bs {
     }
 
     /// Whether a terminal was welcomed.
-    pub fn welcomed(&self, session: &Session) -> bool {
+    pub(crate) fn welcomed(&self, session: &Session) -> bool {
         let is_it = |down: &Down| matches!(down, Down::Welcome { .. });
         self.down.get(&session.id).into_iter().flatten().any(is_it)
     }

@@ -26,9 +26,9 @@ struct State {
 
 /// The database, and what a test may do to it behind everybody's back.
 #[derive(Debug, Default)]
-pub struct Database {
+pub(crate) struct Database {
     /// The view document.
-    pub view: Option<View>,
+    pub(crate) view: Option<View>,
     beats: Vec<Beat>,
     now: State,
     history: Vec<(OpTime, State)>,
@@ -36,22 +36,22 @@ pub struct Database {
     passed_ms: u64,
     views: u128,
     /// Reads of rows and mailboxes show what was then, or at their `after` if that is later.
-    pub lags_at: Option<OpTime>,
+    pub(crate) lags_at: Option<OpTime>,
 }
 
 impl Database {
     /// Time passes here too.
-    pub fn pass(&mut self, ms: u64) {
+    pub(crate) fn pass(&mut self, ms: u64) {
         self.passed_ms += ms;
     }
 
     /// Its clock, in Unix milliseconds.
-    pub fn clock_ms(&self) -> u64 {
+    pub(crate) fn clock_ms(&self) -> u64 {
         CLOCK_MS + self.passed_ms
     }
 
     /// Operation time of the last write.
-    pub fn time(&self) -> OpTime {
+    pub(crate) fn time(&self) -> OpTime {
         OpTime(self.time)
     }
 
@@ -61,12 +61,12 @@ impl Database {
     }
 
     /// The newest epoch of an end.
-    pub fn epoch(&self, end: &EndId) -> Epoch {
+    pub(crate) fn epoch(&self, end: &EndId) -> Epoch {
         self.view.as_ref().expect("there is a view").slot(end.partition()).epoch
     }
 
     /// Somebody makes `owner` the owner of `end`; the new epoch.
-    pub fn give(&mut self, end: &EndId, owner: MsId) -> Epoch {
+    pub(crate) fn give(&mut self, end: &EndId, owner: MsId) -> Epoch {
         self.wrote();
         let number = ViewNumber(self.time);
         self.views += 1;
@@ -79,23 +79,23 @@ impl Database {
     }
 
     /// The row of an end.
-    pub fn row(&self, end: &EndId) -> Option<&Row> {
+    pub(crate) fn row(&self, end: &EndId) -> Option<&Row> {
         self.now.rows.get(end)
     }
 
     /// The row of an end is lost.
-    pub fn lose_row(&mut self, end: &EndId) {
+    pub(crate) fn lose_row(&mut self, end: &EndId) {
         self.now.rows.remove(end);
         self.wrote();
     }
 
     /// The documents of an end, lowest stamp first.
-    pub fn documents(&self, end: &EndId) -> Vec<Document> {
+    pub(crate) fn documents(&self, end: &EndId) -> Vec<Document> {
         self.now.mailboxes.get(end).cloned().unwrap_or_default()
     }
 
     /// Ids of the documents of an end, lowest stamp first.
-    pub fn mailbox(&self, end: &EndId) -> Vec<String> {
+    pub(crate) fn mailbox(&self, end: &EndId) -> Vec<String> {
         self.documents(end).iter().map(|d| d.key.id.as_str().to_owned()).collect()
     }
 
@@ -106,7 +106,7 @@ impl Database {
     }
 
     /// Applies an operation, and says what there is to answer.
-    pub fn apply(&mut self, op: &StoreOp) -> StoreReply {
+    pub(crate) fn apply(&mut self, op: &StoreOp) -> StoreReply {
         let value = match op {
             StoreOp::ReadView { .. } => StoreValue::View(self.view.clone()),
             StoreOp::ChangeView(change) => StoreValue::Applied(self.change_view(change)),

@@ -27,7 +27,7 @@ const SETTLE_MAX: usize = 20_000;
 
 /// A kind of database operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     ReadView,
     ChangeView,
     Renew,
@@ -57,35 +57,35 @@ impl Kind {
 
 /// One MS of the rig.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ms(usize);
+pub(crate) struct Ms(usize);
 
 /// One link of the rig: the test is the BS at its far end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Link(usize, LinkId);
+pub(crate) struct Link(usize, LinkId);
 
 /// An operation that has begun and has no answer yet.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub(crate) struct Held {
     ms: Ms,
     id: OpId,
     /// The operation.
-    pub op: StoreOp,
+    pub(crate) op: StoreOp,
 }
 
 /// A terminal's session as a BS registers it.
 #[derive(Debug, Clone)]
-pub struct Session {
+pub(crate) struct Session {
     /// Its id.
-    pub id: SessionId,
+    pub(crate) id: SessionId,
     /// The stamp of an earlier registration.
-    pub stamp: Option<Stamp>,
+    pub(crate) stamp: Option<Stamp>,
     client: Option<ClientId>,
     n: u64,
 }
 
 impl Session {
     /// A session of a program that names itself not.
-    pub fn new(number: u128) -> Self {
+    pub(crate) fn new(number: u128) -> Self {
         Self {
             id: SessionId(Uuid::from_u128(0x5e55 << 64 | number)),
             stamp: None,
@@ -95,7 +95,7 @@ impl Session {
     }
 
     /// The `n`th connection of one program.
-    pub fn nth(n: u64) -> Self {
+    pub(crate) fn nth(n: u64) -> Self {
         Self { client: Some("tablet".parse().unwrap()), n, ..Self::new(u128::from(n)) }
     }
 }
@@ -120,11 +120,11 @@ struct Wire {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Rig {
+pub(crate) struct Rig {
     /// The database.
-    pub db: Database,
+    pub(crate) db: Database,
     /// What the MSs that are started from now on are told.
-    pub config: Config,
+    pub(crate) config: Config,
     now: Millis,
     nodes: Vec<Node>,
     wires: BTreeMap<Link, Wire>,
@@ -132,31 +132,34 @@ pub struct Rig {
     links: u64,
 }
 
+/// No messages.
+pub(crate) const NOTHING: [&str; 0] = [];
+
 /// The end that the messages are for.
-pub fn b() -> EndId {
+pub(crate) fn b() -> EndId {
     "H1-A1-b".parse().unwrap()
 }
 
 /// The end that the messages are from.
-pub fn a() -> EndId {
+pub(crate) fn a() -> EndId {
     "H1-A1-a".parse().unwrap()
 }
 
 impl Rig {
     /// Nothing but an empty database.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { now: 1_000, ..Self::default() }
     }
 
     /// A rig whose MSs hand out `window_max` messages at a time and spill from the
     /// `queue_spill`th waiting one on.
-    pub fn narrow(window_max: usize, queue_spill: usize) -> Self {
+    pub(crate) fn narrow(window_max: usize, queue_spill: usize) -> Self {
         let config = Config { window_max, queue_spill, ..Config::default() };
         Self { config, ..Self::new() }
     }
 
     /// Starts an MS; it is in the view and serves. The first one owns everything.
-    pub fn ms(&mut self) -> Ms {
+    pub(crate) fn ms(&mut self) -> Ms {
         let seed = self.nodes.len() as u64 * 1_000 + 7;
         let core = Core::new(Config { seed, ..self.config.clone() }, self.now);
         self.nodes.push(Node { core, hold: vec![], held: vec![], ready: false, paused: false });
@@ -168,45 +171,45 @@ impl Rig {
     }
 
     /// Two MSs that know each other; the first owns everything.
-    pub fn two(&mut self) -> (Ms, Ms) {
+    pub(crate) fn two(&mut self) -> (Ms, Ms) {
         (self.ms(), self.ms())
     }
 
     /// The id of an MS.
-    pub fn id(&self, ms: Ms) -> MsId {
+    pub(crate) fn id(&self, ms: Ms) -> MsId {
         self.snapshot(ms).me
     }
 
     /// What an MS shows of itself.
-    pub fn snapshot(&self, ms: Ms) -> Snapshot {
+    pub(crate) fn snapshot(&self, ms: Ms) -> Snapshot {
         self.nodes[ms.0].core.snapshot()
     }
 
     /// Counters of an MS.
-    pub fn counters(&self, ms: Ms) -> Counters {
+    pub(crate) fn counters(&self, ms: Ms) -> Counters {
         self.nodes[ms.0].core.counters()
     }
 
     /// Whether an MS is ready.
-    pub fn is_ready(&self, ms: Ms) -> bool {
+    pub(crate) fn is_ready(&self, ms: Ms) -> bool {
         self.nodes[ms.0].ready
     }
 
     /// The view document makes `ms` the owner of B. Nobody is told. The new epoch.
-    pub fn give(&mut self, ms: Ms) -> Epoch {
+    pub(crate) fn give(&mut self, ms: Ms) -> Epoch {
         let id = self.id(ms);
         self.db.give(&b(), id)
     }
 
     /// The newest epoch of B.
-    pub fn epoch(&self) -> Epoch {
+    pub(crate) fn epoch(&self) -> Epoch {
         self.db.epoch(&b())
     }
 
     // Links.
 
     /// The BS `bs` opens a link (with the next number) and says hello.
-    pub fn link(&mut self, ms: Ms, bs: u128) -> Link {
+    pub(crate) fn link(&mut self, ms: Ms, bs: u128) -> Link {
         let number = self.links + 1;
         let link = self.open(ms, bs, 1, number);
         assert!(self.wires[&link].closed.is_none(), "hello was refused");
@@ -214,7 +217,7 @@ impl Rig {
     }
 
     /// A link with a hello of this `start` and `number`.
-    pub fn open(&mut self, ms: Ms, bs: u128, start: u128, number: u64) -> Link {
+    pub(crate) fn open(&mut self, ms: Ms, bs: u128, start: u128, number: u64) -> Link {
         self.links += 1;
         let link = Link(ms.0, LinkId(self.links));
         self.wires.insert(link, Wire::default());
@@ -232,18 +235,18 @@ impl Rig {
     }
 
     /// A link is gone, at both ends.
-    pub fn cut(&mut self, link: Link) {
+    pub(crate) fn cut(&mut self, link: Link) {
         self.wire(link).cut = true;
         self.event(Ms(link.0), Event::LinkClosed(link.1));
     }
 
     /// Items arrive at the MS, also out of a buffer of a link that is gone.
-    pub fn items(&mut self, link: Link, items: Vec<ToMs>) {
+    pub(crate) fn items(&mut self, link: Link, items: Vec<ToMs>) {
         self.event(Ms(link.0), Event::Items(link.1, items));
     }
 
     /// The BS names the newest view.
-    pub fn tell(&mut self, link: Link) {
+    pub(crate) fn tell(&mut self, link: Link) {
         let number = self.db.view.as_ref().map(|view| view.number);
         self.items(
             link,
@@ -252,7 +255,7 @@ impl Rig {
     }
 
     /// A register of B arrives.
-    pub fn register(&mut self, link: Link, epoch: Epoch, session: &Session) {
+    pub(crate) fn register(&mut self, link: Link, epoch: Epoch, session: &Session) {
         let Session { id, stamp, client, n } = session.clone();
         self.items(
             link,
@@ -261,7 +264,7 @@ impl Rig {
     }
 
     /// An unregister of B arrives.
-    pub fn unregister(&mut self, link: Link, epoch: Epoch, session: &Session) {
+    pub(crate) fn unregister(&mut self, link: Link, epoch: Epoch, session: &Session) {
         self.items(
             link,
             vec![ToMs::Unregister(Unregister { epoch, end: b(), session: session.id })],
@@ -269,7 +272,7 @@ impl Rig {
     }
 
     /// A message from A to B, as it travels.
-    pub fn message(&mut self, link: Link, epoch: Epoch, id: &str) -> Send {
+    pub(crate) fn message(&mut self, link: Link, epoch: Epoch, id: &str) -> Send {
         let wire = self.wire(link);
         let seq = wire.seqs.len() as u64 + 1;
         wire.seqs.insert(seq, id.to_owned());
@@ -287,19 +290,19 @@ impl Rig {
     }
 
     /// A message from A to B arrives.
-    pub fn send(&mut self, link: Link, epoch: Epoch, id: &str) {
+    pub(crate) fn send(&mut self, link: Link, epoch: Epoch, id: &str) {
         let send = self.message(link, epoch, id);
         self.items(link, vec![ToMs::Send(send)]);
     }
 
     /// A message that an earlier owner or link may have had arrives.
-    pub fn send_again(&mut self, link: Link, epoch: Epoch, id: &str) {
+    pub(crate) fn send_again(&mut self, link: Link, epoch: Epoch, id: &str) {
         let send = Send { again: true, ..self.message(link, epoch, id) };
         self.items(link, vec![ToMs::Send(send)]);
     }
 
     /// The terminal of `session` has acked the message that came last under this id.
-    pub fn ack(&mut self, link: Link, session: &Session, id: &str) {
+    pub(crate) fn ack(&mut self, link: Link, session: &Session, id: &str) {
         let deliver = self.delivers(link).into_iter().rev().find(|d| d.id.as_str() == id);
         let Deliver { epoch, stamp, .. } = deliver.unwrap_or_else(|| panic!("{id} never came"));
         let ack = Ack { epoch, end: b(), session: session.id, stamp, expired: false };
@@ -313,12 +316,12 @@ impl Rig {
     }
 
     /// All that came on a link.
-    pub fn came(&self, link: Link) -> &[ToBs] {
+    pub(crate) fn came(&self, link: Link) -> &[ToBs] {
         &self.wires[&link].came
     }
 
     /// All delivers on a link.
-    pub fn delivers(&self, link: Link) -> Vec<Deliver> {
+    pub(crate) fn delivers(&self, link: Link) -> Vec<Deliver> {
         let deliver = |item: &ToBs| match item {
             ToBs::Deliver(deliver) => Some(deliver.clone()),
             _ => None,
@@ -327,13 +330,13 @@ impl Rig {
     }
 
     /// Ids of all delivers on a link to a session, in order.
-    pub fn shown(&self, link: Link, session: &Session) -> Vec<String> {
+    pub(crate) fn shown(&self, link: Link, session: &Session) -> Vec<String> {
         let of = |d: &Deliver| d.session == session.id;
         self.delivers(link).iter().filter(|d| of(d)).map(|d| d.id.as_str().to_owned()).collect()
     }
 
     /// What the sender was told of a message on a link, and why.
-    pub fn told(&self, link: Link, id: &str) -> Option<(Outcome, Option<Reason>)> {
+    pub(crate) fn told(&self, link: Link, id: &str) -> Option<(Outcome, Option<Reason>)> {
         self.came(link).iter().find_map(|item| match item {
             ToBs::Result(r) if self.wires[&link].seqs.get(&r.seq).is_some_and(|i| i == id) => {
                 Some((r.outcome, r.reason))
@@ -342,13 +345,22 @@ impl Rig {
         })
     }
 
+    /// All outcomes that were told on a link, in order.
+    pub(crate) fn results(&self, link: Link) -> Vec<Outcome> {
+        let outcome = |item: &ToBs| match item {
+            ToBs::Result(result) => Some(result.outcome),
+            _ => None,
+        };
+        self.came(link).iter().filter_map(outcome).collect()
+    }
+
     /// What became of a message, as the sender was told on a link.
-    pub fn result(&self, link: Link, id: &str) -> Option<Outcome> {
+    pub(crate) fn result(&self, link: Link, id: &str) -> Option<Outcome> {
         self.told(link, id).map(|(outcome, _)| outcome)
     }
 
     /// Stamp of the last `registered` of a session on a link.
-    pub fn registered(&self, link: Link, session: &Session) -> Option<Stamp> {
+    pub(crate) fn registered(&self, link: Link, session: &Session) -> Option<Stamp> {
         self.came(link).iter().rev().find_map(|item| match item {
             ToBs::Registered(r) if r.session == session.id => Some(r.stamp),
             _ => None,
@@ -356,24 +368,24 @@ impl Rig {
     }
 
     /// Whether a session was told on a link that it is superseded.
-    pub fn superseded(&self, link: Link, session: &Session) -> bool {
+    pub(crate) fn superseded(&self, link: Link, session: &Session) -> bool {
         self.came(link).iter().any(|i| matches!(i, ToBs::Superseded(r) if r.session == session.id))
     }
 
     /// How an MS closed a link.
-    pub fn closed(&self, link: Link) -> Option<CloseCode> {
+    pub(crate) fn closed(&self, link: Link) -> Option<CloseCode> {
         self.wires[&link].closed
     }
 
     // The database's answers.
 
     /// From now on operations of this kind wait for the test.
-    pub fn hold(&mut self, ms: Ms, kind: Kind) {
+    pub(crate) fn hold(&mut self, ms: Ms, kind: Kind) {
         self.nodes[ms.0].hold.push(kind);
     }
 
     /// What is held of this kind is applied and answered, and what comes as well.
-    pub fn release(&mut self, ms: Ms, kind: Kind) {
+    pub(crate) fn release(&mut self, ms: Ms, kind: Kind) {
         self.nodes[ms.0].hold.retain(|held| *held != kind);
         while self.holds(ms, kind) {
             let op = self.held(ms, kind);
@@ -382,12 +394,12 @@ impl Rig {
     }
 
     /// Whether an operation of this kind is held.
-    pub fn holds(&self, ms: Ms, kind: Kind) -> bool {
+    pub(crate) fn holds(&self, ms: Ms, kind: Kind) -> bool {
         self.nodes[ms.0].held.iter().any(|(_, op)| Kind::of(op) == kind)
     }
 
     /// Takes the oldest held operation of this kind.
-    pub fn held(&mut self, ms: Ms, kind: Kind) -> Held {
+    pub(crate) fn held(&mut self, ms: Ms, kind: Kind) -> Held {
         let held = &mut self.nodes[ms.0].held;
         let at = held.iter().position(|(_, op)| Kind::of(op) == kind);
         let (id, op) = held.remove(at.unwrap_or_else(|| panic!("no {kind:?} is under way")));
@@ -395,30 +407,41 @@ impl Rig {
     }
 
     /// Applies an operation and answers it.
-    pub fn answer(&mut self, held: Held) {
+    pub(crate) fn answer(&mut self, held: Held) {
         let reply = self.db.apply(&held.op);
         self.reply(held, reply);
     }
 
     /// Answers an operation with this.
-    pub fn reply(&mut self, held: Held, reply: StoreReply) {
+    pub(crate) fn reply(&mut self, held: Held, reply: StoreReply) {
         self.event(held.ms, Event::Reply(held.id, reply));
     }
 
-    /// There is no answer, or a definite no.
-    pub fn fail(&mut self, held: Held, error: StoreError) {
+    /// Applies an operation; its answer is lost.
+    pub(crate) fn lose_answer(&mut self, held: Held) {
+        self.db.apply(&held.op);
+        self.fail(held, StoreError::Unknown);
+    }
+
+    /// There is no answer, or a definite no; nothing is applied (yet).
+    pub(crate) fn fail(&mut self, held: Held, error: StoreError) {
         self.reply(held, StoreReply { time: OpTime(0), value: Err(error) });
     }
 
     // Time.
 
     /// An MS stands still: time passes without it.
-    pub fn pause(&mut self, ms: Ms, paused: bool) {
+    pub(crate) fn pause(&mut self, ms: Ms, paused: bool) {
         self.nodes[ms.0].paused = paused;
     }
 
+    /// Twice the time until a partition that is new takes an end for away, and a renewal.
+    pub(crate) fn settle(&mut self) {
+        self.pass(1_500);
+    }
+
     /// Time passes, tick by tick, with pongs on all links.
-    pub fn pass(&mut self, ms: Millis) {
+    pub(crate) fn pass(&mut self, ms: Millis) {
         for _ in 0..ms / TICK_MS {
             self.now += TICK_MS;
             self.db.pass(TICK_MS);
@@ -432,7 +455,7 @@ impl Rig {
     }
 
     /// Pongs arrive on all links of an MS.
-    pub fn hear(&mut self, ms: Ms) {
+    pub(crate) fn hear(&mut self, ms: Ms) {
         let open = |link: &Link, wire: &Wire| link.0 == ms.0 && wire.closed.is_none() && !wire.cut;
         let links: Vec<Link> =
             self.wires.iter().filter(|(link, wire)| open(link, wire)).map(|(l, _)| *l).collect();
@@ -442,12 +465,12 @@ impl Rig {
     }
 
     /// One tick of one MS.
-    pub fn tick(&mut self, ms: Ms) {
+    pub(crate) fn tick(&mut self, ms: Ms) {
         self.event(ms, Event::Tick);
     }
 
     /// One event at one MS, and all that follows from it.
-    pub fn event(&mut self, ms: Ms, event: Event) {
+    pub(crate) fn event(&mut self, ms: Ms, event: Event) {
         self.one(ms.0, event);
         for _ in 0..SETTLE_MAX {
             let Some((node, id, op)) = self.ready_ops.pop_front() else { return };
@@ -484,6 +507,6 @@ impl Rig {
 }
 
 /// The server id of a BS.
-pub fn server(bs: u128) -> ServerId {
+pub(crate) fn server(bs: u128) -> ServerId {
     ServerId(Uuid::from_u128(0xb5 << 64 | bs))
 }

@@ -157,14 +157,13 @@ impl Held {
         if self.body.is_empty() { self.body_hash == xxh3_64(body) } else { self.body[..] == *body }
     }
 
-    pub(super) fn wait(&mut self, waiter: Waiter) {
-        self.waiters.retain(|w| w.link != waiter.link || w.seq == waiter.seq);
-        if !self.waiters.contains(&waiter) {
-            if self.waiters.len() == WAITERS_MAX {
-                self.waiters.remove(0);
-            }
-            self.waiters.push(waiter);
-        }
+    /// Adds a waiter; the one whose place it takes is given back, for it must be answered.
+    pub(super) fn wait(&mut self, waiter: Waiter) -> Option<Waiter> {
+        let place = self.waiters.iter().position(|w| w.link == waiter.link);
+        let full = (self.waiters.len() == WAITERS_MAX).then_some(0);
+        let replaced = place.or(full).map(|at| self.waiters.remove(at));
+        self.waiters.push(waiter);
+        replaced
     }
 
     /// What the sender is told when it is given up: `rejected` only if it cannot arrive.

@@ -82,8 +82,8 @@ impl Lane {
             env.result(waiter, Outcome::Stored, None);
         } else if first.given_up {
             env.result(waiter, Outcome::Unknown, Some(Reason::Deadline));
-        } else {
-            first.wait(waiter);
+        } else if let Some(replaced) = first.wait(waiter) {
+            env.result(replaced, Outcome::Unknown, Some(Reason::Deadline));
         }
         true
     }
@@ -148,7 +148,8 @@ impl Lane {
         let behind = planted(Defect::QueueBeforeWindow);
         while let Some(mut held) = if behind { window.pop_front() } else { window.pop_back() } {
             held.redelivered = true;
-            if held.given_up && held.kept == Kept::No {
+            let unmarked = planted(Defect::DocumentsNotMarked) && held.kept == Kept::Confirmed;
+            if unmarked || held.given_up && held.kept == Kept::No {
                 work.forget_key(held.hash);
                 continue;
             }
@@ -264,14 +265,14 @@ impl Lane {
 
     /// What is to be appended next: the window first, then the queue, each up to its mark.
     pub(super) fn append_op(&mut self, env: &mut Env<'_>) -> Option<(Op, StoreOp)> {
+        if !self.work().append_is_due() {
+            self.work().window_must = None;
+            return None;
+        }
         self.give_up_expired(env);
         let bound = env.config.mailbox_max;
         let now = env.now;
         let work = self.work();
-        let due = work.append_is_due();
-        if !due {
-            return None;
-        }
         let count = StoreOp::Count { end: env.end.clone(), after: env.after };
         let Some(counted) = work.counted else { return Some((Op::Count, count)) };
         let full = counted >= bound;
@@ -543,7 +544,7 @@ impl Lane {
             held.kept = Kept::Confirmed;
             for waiter in copy.waiters {
                 held.kept = Kept::Durable(env.renewals);
-                held.wait(waiter);
+                held.waiters.push(waiter);
             }
             held.near = copy.near;
             held.deadline = copy.deadline;
@@ -652,9 +653,10 @@ impl Work {
 
     fn append_is_due(&self) -> bool {
         self.queue_is_to_be_appended()
-            || self.window.iter().any(|held| {
-                Some(held.stamp) <= self.window_must && held.kept == Kept::No && !held.given_up
-            })
+            || (self.window_must.is_some()
+                && self.window.iter().any(|held| {
+                    Some(held.stamp) <= self.window_must && held.kept == Kept::No && !held.given_up
+                }))
     }
 
     /// Statements for what is to be appended, oldest first; `room` new documents at most. What

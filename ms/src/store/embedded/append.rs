@@ -18,7 +18,7 @@ fn append_lane(tables: &mut Tables<'_>, append: &Append) -> Result<Appended, red
     for (applied, put) in append.puts.iter().enumerate() {
         match put {
             Put::Document(document) if document.body.len() > BODY_MAX_BYTES => {
-                continue;
+                return Ok(Appended { applied, error: Some(PutError::Refused) });
             }
             Put::Document(document) => upsert(tables, &append.end, document)?,
             Put::Mark(key) => {

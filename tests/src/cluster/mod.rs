@@ -1,0 +1,303 @@
+//! A cluster of real processes for one test: MSs and BSs as children on free loopback ports,
+//! killed, frozen and started again as a story says.
+//!
+//! ```no_run
+//! # async fn story() -> anyhow::Result<()> {
+//! use wardlink_tests::cluster::{Cluster, Store};
+//! use wardlink_tests::database::Database;
+//!
+//! let database = Database::start().await?;
+//! let mut cluster = Cluster::start(Store::Mongo(&database), 2, 2).await?;
+//! let sender = cluster.terminal("H1-A2-nurse").await?;
+//! let mut target = cluster.terminal_at(1, "H1-A2-pump").await?;
+//! cluster.ms_mut(0).kill();
+//! let result = sender.send(target.end(), "stop").await?.await;
+//! println!("{}: {}", result.outcome, target.next().await?.body_text());
+//! cluster.ms_mut(0).start().await?;
+//! cluster.end().await
+//! # }
+//! ```
+//!
+//! The programs are those of the target folder, built beforehand without this package. A cluster
+//! that is dropped before [`Cluster::end`] has returned belongs to a test that failed: the tail
+//! of each child's log is printed.
+
+mod clock;
+mod http;
+mod latency;
+mod peek;
+mod ports;
+mod process;
+mod terminal;
+mod wait;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+use uuid::Uuid;
+use wardlink_client::ClientConfig;
+use wardlink_wire::EndId;
+
+pub use self::clock::Clock;
+pub use self::latency::Latencies;
+pub use self::peek::{Peek, Row, Waiting};
+pub use self::process::{Process, Program};
+pub use self::terminal::{Terminal, welcomed};
+pub use self::wait::{PATIENCE, eventually, within};
+use crate::database::Database;
+
+/// Where a cluster keeps its data.
+#[derive(Debug, Clone, Copy)]
+pub enum Store<'a> {
+    /// The embedded store, in a folder of the cluster's own. One MS only.
+    Embedded,
+    /// A database of its own, under a random name, in this server.
+    Mongo(&'a Database),
+}
+
+/// What a cluster is made of. All fields have a default; see [`Cluster::build`].
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Message Servers that are started.
+    pub ms: usize,
+    /// Message Servers that every BS knows the address of, and that are not started; they come
+    /// after the started ones, and [`Process::start`] starts them.
+    pub spare_ms: usize,
+    /// Business Servers that are started.
+    pub bs: usize,
+    /// Further flags of every MS.
+    pub ms_flags: Vec<String>,
+    /// Further flags of every BS.
+    pub bs_flags: Vec<String>,
+    /// What is logged by all.
+    pub log_filter: String,
+    /// Clocks of the MSs, in their order; those beyond the list's end have the true one.
+    pub clocks: Vec<Clock>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            ms: 1,
+            spare_ms: 0,
+            bs: 1,
+            ms_flags: Vec::new(),
+            bs_flags: Vec::new(),
+            log_filter: "info".to_owned(),
+            clocks: Vec::new(),
+        }
+    }
+}
+
+/// Running processes and their data. Dropping it kills all that still run, each by its id.
+#[derive(Debug)]
+pub struct Cluster {
+    // Before the folder, so that nothing writes into it while it is removed.
+    ms: Vec<Process>,
+    bs: Vec<Process>,
+    dir: TempDir,
+    database: Option<String>,
+    ended: bool,
+}
+
+impl Cluster {
+    /// Starts `ms` Message Servers and `bs` Business Servers and waits until all are ready.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub async fn start(store: Store<'_>, ms: usize, bs: usize) -> anyhow::Result<Self> {
+        Self::build(store, Plan { ms, bs, ..Plan::default() }).await
+    }
+
+    /// Starts what `plan` says and waits until all are ready.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub async fn build(store: Store<'_>, plan: Plan) -> anyhow::Result<Self> {
+        let dir = TempDir::with_prefix("wardlink-cluster-")?;
+        let (uri, database) = match store {
+            Store::Embedded if plan.ms + plan.spare_ms > 1 => {
+                bail!("the embedded store serves one MS")
+            }
+            Store::Embedded => (format!("embedded:{}", dir.path().join("data").display()), None),
+            Store::Mongo(server) => {
+                let uri = server.uri(&format!("wardlink_{}", Uuid::new_v4().simple()));
+                (uri.clone(), Some(uri))
+            }
+        };
+        let mut cluster = Self { ms: Vec::new(), bs: Vec::new(), dir, database, ended: false };
+        for i in 0..plan.ms + plan.spare_ms {
+            let mut flags = vec!["--store".to_owned(), uri.clone()];
+            flags.extend(plan.ms_flags.iter().cloned());
+            let clock = plan.clocks.get(i).copied().unwrap_or_default();
+            cluster.ms.push(cluster.process(Program::Ms, i, flags, &plan)?.with_clock(clock)?);
+        }
+        let links: Vec<String> = cluster.ms.iter().map(Process::link_url).collect();
+        for i in 0..plan.bs {
+            let mut flags = vec!["--auth".to_owned(), "development".to_owned()];
+            flags.extend(["--ms".to_owned(), links.join(",")]);
+            flags.extend(plan.bs_flags.iter().cloned());
+            cluster.bs.push(cluster.process(Program::Bs, i, flags, &plan)?);
+        }
+        // All at once: an MS is ready when BSs are linked to it.
+        let started = cluster.ms[..plan.ms].iter_mut().chain(&mut cluster.bs);
+        for process in started {
+            process.launch()?;
+        }
+        for process in cluster.ms[..plan.ms].iter_mut().chain(&mut cluster.bs) {
+            process.until_ready().await?;
+        }
+        Ok(cluster)
+    }
+
+    fn process(
+        &self,
+        program: Program,
+        index: usize,
+        flags: Vec<String>,
+        plan: &Plan,
+    ) -> anyhow::Result<Process> {
+        let mut flags = flags;
+        flags.extend(["--log-filter".to_owned(), plan.log_filter.clone()]);
+        Process::new(program, index, flags, self.dir.path())
+    }
+
+    /// Message Server `i`, from 0.
+    ///
+    /// # Panics
+    /// There are not so many.
+    pub fn ms(&self, i: usize) -> &Process {
+        &self.ms[i]
+    }
+
+    /// Message Server `i`, to do something to it.
+    ///
+    /// # Panics
+    /// There are not so many.
+    pub fn ms_mut(&mut self, i: usize) -> &mut Process {
+        &mut self.ms[i]
+    }
+
+    /// Business Server `i`, from 0.
+    ///
+    /// # Panics
+    /// There are not so many.
+    pub fn bs(&self, i: usize) -> &Process {
+        &self.bs[i]
+    }
+
+    /// Business Server `i`, to do something to it.
+    ///
+    /// # Panics
+    /// There are not so many.
+    pub fn bs_mut(&mut self, i: usize) -> &mut Process {
+        &mut self.bs[i]
+    }
+
+    /// All Business Servers' URLs for terminals.
+    pub fn urls(&self) -> Vec<String> {
+        self.bs.iter().map(Process::terminal_url).collect()
+    }
+
+    /// A client's settings for an end that tries all Business Servers in turn, from the first.
+    ///
+    /// # Errors
+    /// It is no end id.
+    pub fn config(&self, end: &str) -> anyhow::Result<ClientConfig> {
+        let end: EndId = end.parse().with_context(|| format!("end {end}"))?;
+        let mut config = ClientConfig::new(String::new(), end);
+        config.urls = self.urls();
+        // A test does not wait for a server's recovery longer than it must.
+        config.backoff_max = Duration::from_millis(500);
+        Ok(config)
+    }
+
+    /// A terminal that tries all Business Servers in turn, once its session is registered.
+    ///
+    /// # Errors
+    /// It is no end id, or does not get a session in time.
+    pub async fn terminal(&self, end: &str) -> anyhow::Result<Terminal> {
+        Terminal::connect(self.config(end)?).await
+    }
+
+    /// A terminal at Business Server `bs` alone, once its session is registered.
+    ///
+    /// # Errors
+    /// As [`Cluster::terminal`].
+    pub async fn terminal_at(&self, bs: usize, end: &str) -> anyhow::Result<Terminal> {
+        let mut config = self.config(end)?;
+        config.urls = vec![self.bs[bs].terminal_url()];
+        Terminal::connect(config).await
+    }
+
+    /// A look into the database.
+    ///
+    /// # Errors
+    /// The store is embedded.
+    pub async fn peek(&self) -> anyhow::Result<Peek> {
+        Peek::open(self.database.as_deref().context("the store is no database")?).await
+    }
+
+    /// URI of the database, where there is one.
+    pub fn database_uri(&self) -> Option<&str> {
+        self.database.as_deref()
+    }
+
+    /// Folder of the embedded store.
+    pub fn embedded_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The index of the running MS that owns an end's partition, by the newest view that any
+    /// running MS knows. `None`: nobody who runs.
+    pub async fn owner_of(&self, end: &EndId) -> Option<usize> {
+        let mut newest: Option<(u64, String)> = None;
+        let mut names = Vec::new();
+        for (i, ms) in self.ms.iter().enumerate() {
+            let Some(view) = ms.view().await else { continue };
+            let Some(number) = view["number"].as_str().and_then(|text| text.parse().ok()) else {
+                continue;
+            };
+            names.push((i, view["me"].as_str()?.to_owned()));
+            let owner = &view["partitions"][usize::from(end.partition())]["owner"];
+            if newest.as_ref().is_none_or(|(known, _)| *known < number) {
+                newest = Some((number, owner.as_str().unwrap_or_default().to_owned()));
+            }
+        }
+        let (_, owner) = newest?;
+        names.into_iter().find(|(_, name)| *name == owner).map(|(i, _)| i)
+    }
+
+    /// The test has passed: stops all that still run with SIGTERM, first the BSs, then the MSs.
+    ///
+    /// # Errors
+    /// A process that had ended before, or did not end well.
+    pub async fn end(mut self) -> anyhow::Result<()> {
+        for process in self.bs.iter_mut().chain(&mut self.ms).filter(|process| process.started()) {
+            process.check_running()?;
+        }
+        for group in [&mut self.bs, &mut self.ms] {
+            for process in group.iter_mut().filter(|process| process.started()) {
+                process.terminate()?;
+            }
+            for process in group.iter_mut().filter(|process| process.started()) {
+                process.until_stopped().await?;
+            }
+        }
+        self.ended = true;
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for process in self.ms.iter_mut().chain(&mut self.bs) {
+            process.kill();
+            if !self.ended {
+                eprintln!("{}", process.log_tail());
+            }
+        }
+    }
+}
