@@ -17,8 +17,8 @@ use wardlink_service::backoff::Backoff;
 use wardlink_service::stop::Stop;
 use wardlink_wire::link::{LINK_PATH, LINK_SUBPROTOCOL};
 
-use super::engine::Input;
-use super::link::{self, Socket};
+use super::input::Input;
+use super::link;
 
 /// Names are resolved again after so long.
 const RESOLVE: Duration = Duration::from_secs(3);
@@ -132,7 +132,7 @@ async fn still_there(ms: &MsAddress, address: SocketAddr) -> bool {
     }
 }
 
-async fn connect(ms: &MsAddress, address: SocketAddr) -> Result<Socket, String> {
+async fn connect(ms: &MsAddress, address: SocketAddr) -> Result<wardlink_link::Socket, String> {
     let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     let host = if ms.host.contains(':') { format!("[{}]", ms.host) } else { ms.host.clone() };
@@ -141,7 +141,7 @@ async fn connect(ms: &MsAddress, address: SocketAddr) -> Result<Socket, String> 
         .map_err(|error| error.to_string())?;
     let name = HeaderValue::from_static(LINK_SUBPROTOCOL);
     request.headers_mut().insert("sec-websocket-protocol", name);
-    let (socket, _) = client_async_with_config(request, stream, Some(link::config()))
+    let (socket, _) = client_async_with_config(request, stream, Some(wardlink_link::config()))
         .await
         .map_err(|error| error.to_string())?;
     Ok(socket)

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use bytes::Bytes;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
+use wardlink_link::{Out, Queue};
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::Stop;
-use wardlink_wire::link::ToBs;
-use wardlink_wire::terminal::Up;
+use wardlink_wire::link::ToMs;
 use wardlink_wire::{CloseCode, SessionId};
 
-use super::link::{LinkWriter, Out};
+use super::input::Input;
 use super::outbox::Outbox;
 use super::query::Query;
 use crate::core::api::{Action, Event, LinkId, Millis};
@@ -21,27 +22,14 @@ use crate::core::{Config, Core, TICK_MS};
 /// Inputs taken at a time: one look at the clock, one flush of each link.
 const TAKE: usize = 256;
 
-/// What reaches the engine.
-#[derive(Debug)]
-pub(super) enum Input {
-    LinkOpened { writer: LinkWriter, id: oneshot::Sender<LinkId> },
-    Items(LinkId, Vec<ToBs>),
-    Heard(LinkId, Option<u64>),
-    LinkClosed(LinkId),
-    SessionOpened { query: Query, outbox: Outbox, id: oneshot::Sender<SessionId> },
-    Up(SessionId, Up),
-    Written(SessionId, u64),
-    SessionClosed(SessionId),
-}
-
 /// The core and all that it acts on.
 #[derive(Debug)]
 pub(super) struct Engine {
     core: Core,
     readiness: Readiness,
     inputs: mpsc::Receiver<Input>,
-    writers: BTreeMap<LinkId, LinkWriter>,
-    outbox: BTreeMap<LinkId, Vec<Out>>,
+    queues: BTreeMap<LinkId, Queue<ToMs, ()>>,
+    outbox: BTreeMap<LinkId, Vec<Out<ToMs, ()>>>,
     terminals: HashMap<SessionId, Outbox, ahash::RandomState>,
     /// Sessions whose outbox is full: told to the core after its actions.
     slow: Vec<SessionId>,
@@ -64,7 +52,7 @@ impl Engine {
             core: Core::new(config, 0),
             readiness,
             inputs,
-            writers: BTreeMap::new(),
+            queues: BTreeMap::new(),
             outbox: BTreeMap::new(),
             terminals: HashMap::with_hasher(seeds),
             slow: Vec::new(),
@@ -109,18 +97,22 @@ impl Engine {
 
     fn input(&mut self, input: Input) {
         match input {
-            Input::LinkOpened { writer, id } => {
+            Input::LinkOpened { queue, id } => {
                 self.next_link += 1;
                 let link = LinkId(self.next_link);
                 if id.send(link).is_ok() {
-                    self.writers.insert(link, writer);
+                    self.queues.insert(link, queue);
                     self.event(Event::LinkOpened(link));
                 }
             }
             Input::Items(link, items) => self.event(Event::Items(link, items)),
             Input::Heard(link, clock) => self.event(Event::Heard(link, clock)),
+            Input::Unusable(link, errors) => {
+                let answers = errors.into_iter().map(|error| Out::Item(ToMs::Error(error)));
+                self.outbox.entry(link).or_default().extend(answers);
+            }
             Input::LinkClosed(link) => {
-                self.writers.remove(&link);
+                self.queues.remove(&link);
                 self.event(Event::LinkClosed(link));
             }
             Input::SessionOpened { query, outbox, id } => {
@@ -147,7 +139,9 @@ impl Engine {
                 Action::Send(link, item) => {
                     self.outbox.entry(link).or_default().push(Out::Item(item))
                 }
-                Action::Ping(link) => self.outbox.entry(link).or_default().push(Out::Ping),
+                Action::Ping(link) => {
+                    self.outbox.entry(link).or_default().push(Out::Ping(Bytes::new()))
+                }
                 Action::Close(link, code) => {
                     tracing::info!(
                         link = link.0,
@@ -179,11 +173,11 @@ impl Engine {
         let mut slow = Vec::new();
         while let Some((link, out)) = self.outbox.pop_first() {
             let closes = matches!(out.last(), Some(Out::Close(_)));
-            let Some(writer) = self.writers.get(&link) else { continue };
-            if !writer.push(out) {
+            let Some(queue) = self.queues.get(&link) else { continue };
+            if !queue.push(out) {
                 slow.push(link);
             } else if closes {
-                self.writers.remove(&link);
+                self.queues.remove(&link);
             }
         }
         for link in slow {
@@ -191,7 +185,7 @@ impl Engine {
                 link = link.0,
                 "link does not read as fast as it is written to, closing it"
             );
-            self.writers.remove(&link);
+            self.queues.remove(&link);
             self.event(Event::LinkClosed(link));
         }
     }

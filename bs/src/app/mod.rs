@@ -6,6 +6,7 @@
 
 mod dial;
 mod engine;
+mod input;
 mod link;
 mod outbox;
 mod query;
@@ -27,7 +28,8 @@ use wardlink_service::tasks::Tasks;
 use wardlink_wire::{ServerId, StartId};
 
 pub use self::dial::MsAddress;
-use self::engine::{Engine, Input};
+use self::engine::Engine;
+use self::input::Input;
 use crate::core::Config as CoreConfig;
 
 /// Terminals at a time: 5 KiB each are 500 MiB.

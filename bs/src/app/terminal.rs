@@ -21,7 +21,7 @@ use wardlink_wire::terminal::{
 };
 use wardlink_wire::{CloseCode, Outcome, Reason, SessionId};
 
-use super::engine::Input;
+use super::input::Input;
 use super::outbox::Outbox;
 use super::query::Query;
 

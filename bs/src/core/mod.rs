@@ -510,10 +510,8 @@ impl Core {
             ToBs::Deliver(deliver) => self.deliver(link, deliver, now, actions),
             ToBs::Registered(registered) => self.registered(&registered, actions),
             ToBs::Superseded(superseded) => {
-                if self.sessions.contains_key(&superseded.session) {
-                    self.forget(superseded.session);
-                    actions.push(Action::CloseSession(superseded.session, CloseCode::Replaced));
-                }
+                let Some(_) = self.forget(superseded.session) else { return };
+                actions.push(Action::CloseSession(superseded.session, CloseCode::Replaced));
             }
             _ => {}
         }

@@ -102,7 +102,7 @@ pub fn even_out(view: &View, eligible: &[MsId], next: Next) -> Option<View> {
         if high - low < 2 {
             return moved.then_some(to);
         }
-        let Some(i) = load.get_mut(&giver).and_then(Vec::pop) else { return None };
+        let i = load.get_mut(&giver).and_then(Vec::pop)?;
         load.entry(taker).or_default().push(i);
         to.slots[i] = Slot { owner: Some(taker), epoch: Epoch(next.number.0) };
         moved = true;

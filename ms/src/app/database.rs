@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use wardlink_wire::EndId;
 
-use super::engine::Input;
+use super::input::Input;
 use crate::core::api::{OpId, StoreOp, StoreReply, StoreValue};
 use crate::store::{OpTime, Reply, Store, StoreError};
 

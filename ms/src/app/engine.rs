@@ -4,36 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
+use wardlink_link::{Out, Queue};
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::Stop;
-use wardlink_wire::link::{ToBs, ToMs};
-use wardlink_wire::{EndId, ServerId, Stamp};
+use wardlink_wire::ServerId;
+use wardlink_wire::link::{ToBs, json};
 
 use super::Config;
 use super::database::Database;
-use super::link::{LinkWriter, Out};
-use crate::core::api::{Action, Event, LinkId, Millis, OpId, PlainItem, Snapshot, StoreReply};
+use super::input::{Input, Written};
+use crate::core::api::{Action, Event, LinkId, Millis, Snapshot};
 use crate::core::{Config as CoreConfig, Core, TICK_MS};
 use crate::store::Store;
 
 /// Inputs taken at a time: one look at the clock, one flush of each link.
 const TAKE: usize = 256;
-
-/// What reaches the engine.
-#[derive(Debug)]
-pub(super) enum Input {
-    LinkOpened { writer: LinkWriter, plain: bool, id: oneshot::Sender<LinkId> },
-    Items(LinkId, Vec<ToMs>),
-    Plain(LinkId, Vec<PlainItem>),
-    PlainWritten(LinkId, Vec<(EndId, Stamp)>),
-    Heard(LinkId),
-    LinkClosed(LinkId),
-    Replies(Vec<(OpId, StoreReply)>),
-    Snapshot(oneshot::Sender<Snapshot>),
-}
 
 /// The core and all that it acts on.
 #[derive(Debug)]
@@ -42,8 +30,8 @@ pub(super) struct Engine {
     database: Database,
     readiness: Readiness,
     inputs: mpsc::Receiver<Input>,
-    writers: BTreeMap<LinkId, LinkWriter>,
-    outbox: BTreeMap<LinkId, Vec<Out>>,
+    queues: BTreeMap<LinkId, Queue<ToBs, Written>>,
+    outbox: BTreeMap<LinkId, Vec<Out<ToBs, Written>>>,
     next_link: u64,
     begun: Instant,
     actions: Vec<Action>,
@@ -72,7 +60,7 @@ impl Engine {
             database: Database::new(store, back),
             readiness,
             inputs,
-            writers: BTreeMap::new(),
+            queues: BTreeMap::new(),
             outbox: BTreeMap::new(),
             next_link: 0,
             begun: Instant::now(),
@@ -119,11 +107,11 @@ impl Engine {
 
     fn input(&mut self, input: Input) {
         match input {
-            Input::LinkOpened { writer, plain, id } => {
+            Input::LinkOpened { queue, plain, id } => {
                 self.next_link += 1;
                 let link = LinkId(self.next_link);
                 if id.send(link).is_ok() {
-                    self.writers.insert(link, writer);
+                    self.queues.insert(link, queue);
                     let plain = plain.then(|| ServerId(Uuid::new_v4()));
                     self.event(Event::LinkOpened { link, plain });
                 }
@@ -136,8 +124,12 @@ impl Engine {
                 }
             }
             Input::Heard(link) => self.event(Event::Heard(link)),
+            Input::Unusable(link, errors) => {
+                let answers = errors.into_iter().map(|error| Out::Item(ToBs::Error(error)));
+                self.outbox.entry(link).or_default().extend(answers);
+            }
             Input::LinkClosed(link) => {
-                self.writers.remove(&link);
+                self.queues.remove(&link);
                 self.event(Event::LinkClosed(link));
             }
             Input::Replies(replies) => {
@@ -159,11 +151,14 @@ impl Engine {
                     self.outbox.entry(link).or_default().push(Out::Item(item))
                 }
                 Action::SendPlain { link, end, body, stamp } => {
-                    self.outbox.entry(link).or_default().push(Out::Plain { end, body, stamp });
+                    let frame = json::encode_plain_deliver(&end, &body);
+                    self.outbox.entry(link).or_default().push(Out::Plain(frame, (end, stamp)));
                 }
                 Action::Ping(link, clock) => {
-                    self.outbox.entry(link).or_default().push(Out::Ping(clock))
+                    let payload = clock.to_string().into();
+                    self.outbox.entry(link).or_default().push(Out::Ping(payload));
                 }
+
                 Action::Close(link, code) => {
                     tracing::info!(
                         link = link.0,
@@ -184,11 +179,11 @@ impl Engine {
         let mut slow = Vec::new();
         while let Some((link, out)) = self.outbox.pop_first() {
             let closes = matches!(out.last(), Some(Out::Close(_)));
-            let Some(writer) = self.writers.get(&link) else { continue };
-            if !writer.push(out) {
+            let Some(queue) = self.queues.get(&link) else { continue };
+            if !queue.push(out) {
                 slow.push(link);
             } else if closes {
-                self.writers.remove(&link);
+                self.queues.remove(&link);
             }
         }
         for link in slow {
@@ -196,7 +191,7 @@ impl Engine {
                 link = link.0,
                 "link does not read as fast as it is written to, closing it"
             );
-            self.writers.remove(&link);
+            self.queues.remove(&link);
             self.event(Event::LinkClosed(link));
         }
         self.database.start();
@@ -235,14 +230,4 @@ pub(super) fn view_json(snapshot: &Snapshot) -> String {
         "partitions": partitions,
     })
     .to_string()
-}
-
-/// Items of one link that an item of [`ToBs`] takes in memory beside its body, in bytes.
-pub(super) fn weight(item: &ToBs) -> usize {
-    const ITEM: usize = std::mem::size_of::<ToBs>();
-    match item {
-        ToBs::Deliver(deliver) => ITEM + deliver.body.len(),
-        ToBs::View(view) => ITEM + view.partitions.len() * 16,
-        _ => ITEM,
-    }
 }

@@ -6,6 +6,7 @@
 
 mod database;
 mod engine;
+mod input;
 mod link;
 
 use std::net::SocketAddr;
@@ -22,7 +23,8 @@ use wardlink_service::backoff::Backoff;
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::{self, Stop};
 
-use self::engine::{Engine, Input};
+use self::engine::Engine;
+use self::input::Input;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::mongodb::{MongoStore, Names};
 use crate::store::{PrepareError, Store, StoreUri};

@@ -57,6 +57,9 @@ pub(super) struct Member {
     /// A stamp of this epoch was met in this partition: if the view still says a lower one, the
     /// document went back, and the partition is taken anew.
     anew: Option<(Partition, Epoch)>,
+    /// A BS knows this epoch where this MS's view had a lower one. While the document has any
+    /// below it, it went back: one written anew has none.
+    back: Epoch,
     reading: bool,
     read_after: Millis,
     changing: bool,
@@ -83,6 +86,7 @@ impl Member {
             view_changed: now,
             want_view: true,
             anew: None,
+            back: Epoch(0),
             reading: false,
             read_after: now,
             changing: false,
@@ -136,6 +140,7 @@ impl Member {
     /// has gone back.
     pub(super) fn went_back(&mut self, epoch: Epoch) {
         self.heard = self.heard.max(ViewNumber(epoch.0));
+        self.back = self.back.max(epoch);
         self.want_view = true;
     }
 
@@ -250,7 +255,11 @@ impl Core {
             Pending::ChangeView { to } => {
                 self.member.changing = false;
                 match value {
-                    Ok(StoreValue::Applied(Applied::Yes)) => self.adopt(to, now, actions),
+                    Ok(StoreValue::Applied(Applied::Yes)) => {
+                        self.adopt(to, now, actions);
+                        // A view written anew by who was outside leaves it outside.
+                        self.member.want_view |= self.member.phase == Phase::Entering;
+                    }
                     _ => {
                         self.member.want_view = true;
                         if value.is_err() {
@@ -452,8 +461,13 @@ impl Core {
                 _ => self.member.heard = self.member.heard.max(ViewNumber(epoch.0)),
             }
         }
+        let back = self.member.back;
+        if read.as_ref().is_some_and(|read| read.slots.iter().all(|slot| slot.epoch >= back)) {
+            self.member.back = Epoch(0);
+        }
         let known = self.member.known();
         let lost = self.member.anew.is_some()
+            || self.member.back > Epoch(0)
             || match (&read, &self.member.view) {
                 (None, view) => view.is_some() || known > ViewNumber(0),
                 (Some(read), Some(mine)) => {

@@ -261,13 +261,36 @@ impl Cluster {
                 continue;
             };
             names.push((i, view["me"].as_str()?.to_owned()));
-            let owner = &view["partitions"][usize::from(end.partition())]["owner"];
+            let owner = &view["partitions"][usize::from(end.partition().0)]["owner"];
             if newest.as_ref().is_none_or(|(known, _)| *known < number) {
                 newest = Some((number, owner.as_str().unwrap_or_default().to_owned()));
             }
         }
         let (_, owner) = newest?;
         names.into_iter().find(|(_, name)| *name == owner).map(|(i, _)| i)
+    }
+
+    /// Waits until every MS that runs owns some partitions and all agree on the view. The judge
+    /// evens out 10 s after the last change.
+    ///
+    /// # Errors
+    /// Not in time.
+    pub async fn until_spread(&self) -> anyhow::Result<()> {
+        let what = "every running MS owns some partitions";
+        eventually(PATIENCE, what, || self.spread()).await
+    }
+
+    async fn spread(&self) -> bool {
+        let mut number = None;
+        for ms in self.ms.iter().filter(|ms| ms.started()) {
+            let Some(view) = ms.view().await else { return false };
+            let mut partitions = view["partitions"].as_array().into_iter().flatten();
+            let owns = partitions.any(|partition| partition["owner"] == view["me"]);
+            if !owns || *number.get_or_insert_with(|| view["number"].clone()) != view["number"] {
+                return false;
+            }
+        }
+        true
     }
 
     /// The test has passed: stops all that still run with SIGTERM, first the BSs, then the MSs.

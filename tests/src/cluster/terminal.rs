@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use wardlink_client::{
-    Client, ClientConfig, Connection, Message, Messages, Outgoing, SendOutcome, Sending, Target,
-    Welcome,
+    Client, ClientConfig, Connection, Message, Messages, Outgoing, SendOutcome, Sending, Status,
+    Target, Welcome,
 };
 use wardlink_wire::terminal::Down;
 use wardlink_wire::{EndId, Outcome};
@@ -45,6 +45,19 @@ impl Terminal {
     /// Takes it apart, so that sending and receiving can go to tasks of their own.
     pub fn into_parts(self) -> (Client, Messages) {
         (self.client, self.messages)
+    }
+
+    /// The URL of the BS that it is connected to, now or soon.
+    ///
+    /// # Errors
+    /// None in time, or the client has ended.
+    pub async fn server(&self) -> anyhow::Result<String> {
+        let mut status = self.client.status();
+        let settled = |status: &Status| !matches!(status, Status::Connecting { .. });
+        match &*within(PATIENCE, "a session of the terminal", status.wait_for(settled)).await?? {
+            Status::Connected { url, .. } => Ok(url.to_string()),
+            other => bail!("{other:?}"),
+        }
     }
 
     /// Sends; the result is awaited.
@@ -88,6 +101,28 @@ impl Terminal {
             bail!("{body} to {to}: {result:?} after {took:?}, expected {outcome}");
         }
         Ok(took)
+    }
+
+    /// Sends to another terminal of the test, which must get this message next and acknowledges
+    /// it, and waits for `delivered`. Gives the time that it took.
+    ///
+    /// # Errors
+    /// Another result, another message, or not in time.
+    pub async fn deliver(&self, target: &mut Terminal, body: &str) -> anyhow::Result<Duration> {
+        let to = target.end.clone();
+        let taken = async {
+            let message = target.next().await?;
+            message.ack();
+            anyhow::Ok(message)
+        };
+        let (took, message) =
+            tokio::join!(self.send_and_expect(&to, body, Outcome::Delivered), taken);
+        let message = message?;
+        let expected = serde_json::to_string(body)?;
+        ensure!(message.body_text() == expected, "{body} was due: {message:?}");
+        ensure!(message.from.as_ref() == Some(&self.end), "from another end: {message:?}");
+        ensure!(!message.redelivered, "nobody had it before: {message:?}");
+        took
     }
 
     /// The next message. The one before is acknowledged by this call.

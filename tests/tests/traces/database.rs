@@ -34,6 +34,7 @@ pub(crate) struct Database {
     history: Vec<(OpTime, State)>,
     time: u64,
     passed_ms: u64,
+    stepped_back_s: u64,
     views: u128,
     /// Reads of rows and mailboxes show what was then, or at their `after` if that is later.
     pub(crate) lags_at: Option<OpTime>,
@@ -56,7 +57,7 @@ impl Database {
     }
 
     fn wrote(&mut self) {
-        self.time = (self.time + 1).max((self.clock_ms() / 1000) << 32);
+        self.time = (self.time + 1).max((self.clock_ms() / 1000 - self.stepped_back_s) << 32);
         self.history.push((OpTime(self.time), self.now.clone()));
     }
 
@@ -76,6 +77,18 @@ impl Database {
         let slot = Slot { owner: Some(owner), epoch: Epoch(number.0) };
         view.slots[end.partition().index()] = slot;
         slot.epoch
+    }
+
+    /// The view document is replaced, as from a backup; `None`: it is lost.
+    pub(crate) fn restore(&mut self, view: Option<View>) {
+        self.view = view;
+        self.wrote();
+    }
+
+    /// Its operation time goes back by so many seconds.
+    pub(crate) fn step_back(&mut self, seconds: u64) {
+        self.time -= seconds << 32;
+        self.stepped_back_s += seconds;
     }
 
     /// The row of an end.

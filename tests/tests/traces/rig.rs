@@ -123,6 +123,8 @@ struct Wire {
 pub(crate) struct Rig {
     /// The database.
     pub(crate) db: Database,
+    /// The database answers nobody.
+    pub(crate) down: bool,
     /// What the MSs that are started from now on are told.
     pub(crate) config: Config,
     now: Millis,
@@ -252,6 +254,12 @@ impl Rig {
             link,
             vec![ToMs::Known(Known { view: number, synced: number, ..Known::default() })],
         );
+    }
+
+    /// The BS says which members it has no link to.
+    pub(crate) fn miss(&mut self, link: Link, missed: &[Ms]) {
+        let misses = Some(missed.iter().map(|ms| self.id(*ms)).collect());
+        self.items(link, vec![ToMs::Known(Known { misses, ..Known::default() })]);
     }
 
     /// A register of B arrives.
@@ -474,7 +482,10 @@ impl Rig {
         self.one(ms.0, event);
         for _ in 0..SETTLE_MAX {
             let Some((node, id, op)) = self.ready_ops.pop_front() else { return };
-            let reply = self.db.apply(&op);
+            let reply = match self.down {
+                true => StoreReply { time: OpTime(0), value: Err(StoreError::Unknown) },
+                false => self.db.apply(&op),
+            };
             self.one(node, Event::Reply(id, reply));
         }
         panic!("one event leads to database operations without end");

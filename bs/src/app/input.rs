@@ -1,0 +1,33 @@
+//! What reaches the engine.
+
+use tokio::sync::oneshot;
+use wardlink_link::Queue;
+use wardlink_wire::SessionId;
+use wardlink_wire::link::{ErrorItem, ToBs, ToMs};
+use wardlink_wire::terminal::Up;
+
+use super::outbox::Outbox;
+use super::query::Query;
+use crate::core::api::LinkId;
+
+/// One thing that happened outside.
+#[derive(Debug)]
+pub(super) enum Input {
+    LinkOpened {
+        queue: Queue<ToMs, ()>,
+        id: oneshot::Sender<LinkId>,
+    },
+    Items(LinkId, Vec<ToBs>),
+    Heard(LinkId, Option<u64>),
+    /// Items that could not be used, and are answered.
+    Unusable(LinkId, Vec<ErrorItem>),
+    LinkClosed(LinkId),
+    SessionOpened {
+        query: Query,
+        outbox: Outbox,
+        id: oneshot::Sender<SessionId>,
+    },
+    Up(SessionId, Up),
+    Written(SessionId, u64),
+    SessionClosed(SessionId),
+}

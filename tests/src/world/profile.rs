@@ -1,0 +1,570 @@
+//! What one seed's world is like: its size, its bounds, which faults it has and how often.
+//!
+//! Faults that come all at once hide each other. Each seed draws a theme that turns some on, so
+//! that interesting combinations come often.
+
+use super::rng::Rng;
+
+/// What kind of trouble a history is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Theme {
+    /// Nothing fails: every message must be delivered or stored.
+    Healthy,
+    /// Links break for moments and partitions move; every message must be delivered or stored.
+    CalmMoves,
+    /// Paths of different lengths, a slow database, partitions that move exactly at appends.
+    Race,
+    /// Operations fail, get lost, come late.
+    Store,
+    /// Small bounds, slow acks.
+    Overflow,
+    /// Short lives.
+    Expiry,
+    /// Servers are killed.
+    Crash,
+    /// Servers stand still.
+    Pause,
+    /// Terminals come, go, and come twice.
+    Sessions,
+    /// The view document is lost or restored.
+    ViewLoss,
+    /// The database stops.
+    DbStop,
+    /// Members come and go, paths are blocked; judgement is checked.
+    Members,
+    /// A little of everything.
+    Mixed,
+}
+
+const THEMES: &[Theme] = &[
+    Theme::Healthy,
+    Theme::CalmMoves,
+    Theme::CalmMoves,
+    Theme::Race,
+    Theme::Race,
+    Theme::Race,
+    Theme::Store,
+    Theme::Store,
+    Theme::Store,
+    Theme::Overflow,
+    Theme::Overflow,
+    Theme::Overflow,
+    Theme::Expiry,
+    Theme::Expiry,
+    Theme::Crash,
+    Theme::Crash,
+    Theme::Pause,
+    Theme::Sessions,
+    Theme::Sessions,
+    Theme::ViewLoss,
+    Theme::DbStop,
+    Theme::Members,
+    Theme::Mixed,
+    Theme::Mixed,
+];
+
+/// A step at which a fault is placed exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    AppendBegun,
+    AppendApplied,
+    RenewBegun,
+    MailRead,
+    RowApplied,
+    DeleteBegun,
+    DeliverSent,
+    SendArrived,
+    AckArrived,
+}
+
+/// The fault that is placed there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    KillMs,
+    Move,
+    Aba,
+    SlowOp,
+    SlowOpAndMove,
+    SlowOpAndAba,
+    Cut,
+    Leave,
+    HalfOpen,
+}
+
+const WHENS: &[When] = &[
+    When::AppendBegun,
+    When::AppendBegun,
+    When::AppendApplied,
+    When::AppendApplied,
+    When::RenewBegun,
+    When::MailRead,
+    When::RowApplied,
+    When::DeleteBegun,
+    When::DeliverSent,
+    When::SendArrived,
+    When::AckArrived,
+];
+
+/// Everything that a seed decides before its history begins. Times in milliseconds of the world,
+/// probabilities in thousandths; an interval of 0 turns its fault off.
+#[derive(Debug, Clone)]
+pub(super) struct Profile {
+    pub(super) theme: Theme,
+    pub(super) ms: usize,
+    pub(super) bs: usize,
+    pub(super) ends: usize,
+    pub(super) active: u64,
+    pub(super) tick: u64,
+    pub(super) ttl_s: u32,
+    pub(super) credit: u32,
+    pub(super) mailbox_max: usize,
+    pub(super) queue_spill: usize,
+    pub(super) window_max: usize,
+    pub(super) page_max: usize,
+    pub(super) sweep: u64,
+    pub(super) deadline: u32,
+    /// Delay of the path of each BS and MS.
+    pub(super) paths: [[u64; 3]; 3],
+    pub(super) jitter: u64,
+    pub(super) stall_every: u64,
+    pub(super) stall_max: u64,
+    pub(super) cut_every: u64,
+    pub(super) block_every: u64,
+    pub(super) block_max: u64,
+    pub(super) ms_crash_every: u64,
+    pub(super) bs_crash_every: u64,
+    pub(super) ms_pause_every: u64,
+    pub(super) bs_pause_every: u64,
+    pub(super) pause_max: u64,
+    pub(super) ms_stop_every: u64,
+    pub(super) move_every: u64,
+    pub(super) aba: u32,
+    pub(super) view_loss_every: u64,
+    pub(super) db_stop_every: u64,
+    pub(super) db_stop_max: u64,
+    pub(super) wipe_every: u64,
+    pub(super) ttl_pass: u64,
+    pub(super) latency: u64,
+    pub(super) slow: u32,
+    pub(super) slow_max: u64,
+    pub(super) not_done: u32,
+    pub(super) lost: u32,
+    pub(super) late: u32,
+    pub(super) late_max: u64,
+    pub(super) never: u32,
+    pub(super) put_fails: u32,
+    pub(super) refused: u32,
+    pub(super) lag: u32,
+    /// Which operations fail: 0 all, 1 appends, 2 rows, 3 view, 4 reads, 5 deletes.
+    pub(super) focus: u64,
+    pub(super) op_timeout: u64,
+    pub(super) act_every: u64,
+    pub(super) burst: u64,
+    pub(super) leave: u32,
+    pub(super) half_open: u32,
+    pub(super) away_max: u64,
+    pub(super) half_open_max: u64,
+    pub(super) ack_max: u64,
+    pub(super) ack_never: u32,
+    pub(super) no_acks: u32,
+    pub(super) two_programs: u32,
+    pub(super) no_client: u32,
+    pub(super) retry: u32,
+    pub(super) short_ttl: u32,
+    pub(super) terminal_delay: u64,
+    pub(super) hook: Option<(When, What, u32)>,
+    pub(super) late_ms: u32,
+}
+
+impl Profile {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        let mut p = Self::healthy(rng);
+        match p.theme {
+            Theme::Healthy => {}
+            Theme::CalmMoves => p.calm_moves(rng),
+            Theme::Race => p.race(rng),
+            Theme::Store => p.store(rng),
+            Theme::Overflow => p.overflow(rng),
+            Theme::Expiry => p.expiry(rng),
+            Theme::Crash => p.crash(rng),
+            Theme::Pause => p.pause(rng),
+            Theme::Sessions => p.sessions(rng),
+            Theme::ViewLoss => p.view_loss(rng),
+            Theme::DbStop => p.db_stop(rng),
+            Theme::Members => p.members(rng),
+            Theme::Mixed => p.mixed(rng),
+        }
+        p
+    }
+
+    /// Whether every message must be delivered or stored.
+    pub(super) fn calm(&self) -> bool {
+        matches!(self.theme, Theme::Healthy | Theme::CalmMoves)
+    }
+
+    /// Whether only who really stood still may be taken out, and only who is really missed may
+    /// lose its partitions.
+    pub(super) fn fair(&self) -> bool {
+        matches!(
+            self.theme,
+            Theme::Healthy | Theme::CalmMoves | Theme::DbStop | Theme::Members | Theme::Overflow
+        )
+    }
+
+    fn healthy(rng: &mut Rng) -> Self {
+        let theme = rng.pick(THEMES);
+        let base = rng.pick(&[1, 2, 5, 20]);
+        let mut paths = [[0; 3]; 3];
+        for path in paths.iter_mut().flatten() {
+            *path = rng.range(1, base);
+        }
+        Self {
+            theme,
+            ms: rng.pick(&[1, 2, 2, 2, 3]),
+            bs: rng.pick(&[1, 2, 2, 3]),
+            ends: rng.pick(&[1, 2, 2, 3, 4]),
+            active: rng.range(4_000, 10_000),
+            tick: 50,
+            ttl_s: rng.pick(&[120, 300, 600]),
+            credit: rng.pick(&[2, 8, 64, 64]),
+            mailbox_max: 1_000,
+            queue_spill: rng.range(2, 8) as usize,
+            window_max: rng.range(1, 4) as usize,
+            page_max: rng.range(1, 3) as usize,
+            sweep: rng.range(2_000, 6_000),
+            deadline: rng.pick(&[6_000, 10_000]),
+            paths,
+            jitter: rng.pick(&[0, 1, 5, 20]),
+            stall_every: 0,
+            stall_max: 0,
+            cut_every: 0,
+            block_every: 0,
+            block_max: 0,
+            ms_crash_every: 0,
+            bs_crash_every: 0,
+            ms_pause_every: 0,
+            bs_pause_every: 0,
+            pause_max: 0,
+            ms_stop_every: 0,
+            move_every: 0,
+            aba: 300,
+            view_loss_every: 0,
+            db_stop_every: 0,
+            db_stop_max: 0,
+            wipe_every: 0,
+            ttl_pass: rng.pick(&[0, 500, 5_000, 60_000]),
+            latency: rng.pick(&[2, 5, 20]),
+            slow: 0,
+            slow_max: 0,
+            not_done: 0,
+            lost: 0,
+            late: 0,
+            late_max: 0,
+            never: 0,
+            put_fails: 0,
+            refused: 0,
+            lag: 0,
+            focus: 0,
+            op_timeout: rng.pick(&[600, 1_500, 3_000]),
+            act_every: rng.pick(&[100, 200, 400]),
+            burst: rng.range(1, 4),
+            leave: 40,
+            half_open: 10,
+            away_max: rng.pick(&[200, 1_500, 4_000]),
+            half_open_max: rng.pick(&[1_000, 4_000]),
+            ack_max: rng.pick(&[0, 20, 200]),
+            ack_never: 0,
+            no_acks: 30,
+            two_programs: 50,
+            no_client: 50,
+            retry: 500,
+            short_ttl: 0,
+            terminal_delay: rng.pick(&[1, 10, 40]),
+            hook: None,
+            late_ms: 100,
+        }
+    }
+
+    fn calm_moves(&mut self, rng: &mut Rng) {
+        self.ms = rng.pick(&[2, 2, 3]);
+        self.deadline = 10_000;
+        self.move_every = rng.pick(&[300, 800, 2_000]);
+        self.aba = rng.pick(&[0, 300, 800]);
+        self.queue_spill = rng.range(4, 8) as usize;
+        if rng.percent(50) {
+            self.cut_every = rng.pick(&[800, 2_000]);
+        }
+        if rng.percent(30) {
+            self.stall_every = 2_000;
+            self.stall_max = 400;
+        }
+        if rng.percent(30) {
+            self.ms_stop_every = 4_000;
+        }
+        self.ack_max = rng.pick(&[0, 100, 600]);
+        self.paths_apart(rng);
+        self.place(rng, 150);
+        if matches!(self.hook, Some((_, What::KillMs, _))) {
+            self.hook = None;
+        }
+    }
+
+    fn race(&mut self, rng: &mut Rng) {
+        self.ms = rng.pick(&[2, 2, 2, 3]);
+        self.bs = rng.pick(&[2, 2, 3]);
+        self.ends = rng.pick(&[2, 2, 3]);
+        self.paths_apart(rng);
+        self.leave = rng.pick(&[20, 80, 200]);
+        self.slow = rng.pick(&[0, 50, 200]);
+        self.slow_max = rng.pick(&[100, 500]);
+        self.lag = rng.pick(&[0, 300]);
+        self.ack_max = rng.pick(&[0, 100, 600]);
+        if rng.percent(50) {
+            self.move_every = rng.pick(&[400, 1_500]);
+        }
+        let when = rng.pick(&[When::AppendBegun, When::AppendBegun, When::AppendApplied]);
+        let what =
+            rng.pick(&[What::SlowOpAndMove, What::SlowOpAndMove, What::SlowOpAndAba, What::Aba]);
+        self.hook = Some((when, what, rng.pick(&[100, 300, 600])));
+    }
+
+    fn store(&mut self, rng: &mut Rng) {
+        self.store_faults(rng);
+        self.leave = rng.pick(&[40, 120]);
+        if rng.percent(40) {
+            self.move_every = rng.pick(&[600, 2_000]);
+        }
+        if rng.percent(30) {
+            self.cut_every = 2_000;
+        }
+        if rng.percent(30) {
+            self.mailbox_max = rng.range(1, 6) as usize;
+        }
+        if rng.percent(40) {
+            self.place(rng, 150);
+        }
+    }
+
+    fn overflow(&mut self, rng: &mut Rng) {
+        self.queue_spill = rng.range(2, 4) as usize;
+        self.window_max = rng.range(1, 4) as usize;
+        self.page_max = rng.range(1, 2) as usize;
+        self.burst = rng.range(3, 9);
+        self.act_every = rng.pick(&[60, 150]);
+        self.ack_max = rng.pick(&[50, 300, 1_500]);
+        self.ack_never = rng.pick(&[0, 0, 30]);
+        self.deadline = rng.pick(&[2_000, 4_000, 10_000]);
+        self.leave = rng.pick(&[10, 60]);
+        if rng.percent(30) {
+            self.mailbox_max = rng.range(1, 8) as usize;
+        }
+        if rng.percent(40) {
+            self.slow = 200;
+            self.slow_max = 300;
+        }
+        if rng.percent(40) {
+            self.move_every = rng.pick(&[600, 2_000]);
+        }
+        if rng.percent(25) {
+            self.ms_crash_every = 4_000;
+        }
+    }
+
+    fn expiry(&mut self, rng: &mut Rng) {
+        self.ttl_s = rng.pick(&[2, 3, 5, 30]);
+        self.short_ttl = rng.pick(&[300, 600]);
+        self.leave = rng.pick(&[80, 200]);
+        self.away_max = rng.pick(&[1_500, 4_000]);
+        self.page_max = rng.range(1, 2) as usize;
+        self.ack_max = rng.pick(&[0, 200, 1_000]);
+        self.deadline = rng.pick(&[3_000, 10_000]);
+        if rng.percent(50) {
+            self.stall_every = 900;
+            self.stall_max = 2_500;
+        }
+        if rng.percent(40) {
+            self.bs_pause_every = 3_000;
+            self.pause_max = 4_000;
+        }
+        if rng.percent(40) {
+            self.move_every = 1_500;
+        }
+        if rng.percent(20) {
+            self.store_faults(rng);
+        }
+    }
+
+    fn crash(&mut self, rng: &mut Rng) {
+        self.ms = rng.pick(&[1, 2, 3]);
+        match rng.below(3) {
+            0 => self.ms_crash_every = rng.pick(&[1_500, 4_000]),
+            1 => self.bs_crash_every = rng.pick(&[1_500, 4_000]),
+            _ => {
+                self.ms_crash_every = 3_000;
+                self.bs_crash_every = 3_000;
+            }
+        }
+        self.leave = rng.pick(&[40, 120]);
+        self.ack_max = rng.pick(&[20, 400]);
+        self.place(rng, 60);
+        if rng.percent(30) {
+            self.store_faults(rng);
+        }
+    }
+
+    fn pause(&mut self, rng: &mut Rng) {
+        self.ms_pause_every = rng.pick(&[0, 1_500, 3_000]);
+        self.bs_pause_every = rng.pick(&[0, 1_500, 3_000]);
+        self.pause_max = rng.pick(&[800, 3_000, 7_000]);
+        self.ttl_s = rng.pick(&[2, 5, 300]);
+        self.leave = 80;
+        if rng.percent(30) {
+            self.move_every = 1_500;
+        }
+    }
+
+    fn sessions(&mut self, rng: &mut Rng) {
+        self.bs = rng.pick(&[1, 2, 3]);
+        self.ends = rng.pick(&[1, 1, 2]);
+        self.leave = rng.pick(&[150, 300]);
+        self.half_open = rng.pick(&[50, 200]);
+        self.half_open_max = rng.pick(&[1_000, 5_000]);
+        self.away_max = rng.pick(&[20, 100, 600]);
+        self.two_programs = rng.pick(&[0, 300]);
+        self.no_client = rng.pick(&[0, 150]);
+        self.ack_max = rng.pick(&[20, 400]);
+        self.paths_apart(rng);
+        if rng.percent(50) {
+            self.store_faults(rng);
+            self.focus = rng.pick(&[0, 2, 2, 4]);
+        }
+        if rng.percent(40) {
+            self.move_every = rng.pick(&[500, 1_500]);
+        }
+        if rng.percent(40) {
+            self.cut_every = rng.pick(&[700, 2_000]);
+        }
+        if rng.percent(30) {
+            self.wipe_every = 1_500;
+        }
+        if rng.percent(25) {
+            self.bs_crash_every = 3_000;
+        }
+    }
+
+    fn view_loss(&mut self, rng: &mut Rng) {
+        self.ms = rng.pick(&[1, 2, 2, 3]);
+        self.view_loss_every = rng.pick(&[700, 2_000]);
+        self.paths_apart(rng);
+        if rng.percent(50) {
+            self.move_every = 800;
+        }
+        if rng.percent(40) {
+            self.slow = 200;
+            self.slow_max = 500;
+        }
+        if rng.percent(30) {
+            self.ms_crash_every = 2_500;
+        }
+    }
+
+    fn db_stop(&mut self, rng: &mut Rng) {
+        self.db_stop_every = rng.pick(&[2_000, 4_000]);
+        self.db_stop_max = rng.pick(&[1_500, 7_000, 14_000]);
+        self.active = rng.range(6_000, 16_000);
+        self.leave = rng.pick(&[30, 100]);
+        if rng.percent(30) {
+            self.cut_every = 3_000;
+        }
+    }
+
+    fn members(&mut self, rng: &mut Rng) {
+        self.ms = rng.pick(&[2, 3, 3]);
+        self.bs = rng.pick(&[2, 3, 3]);
+        self.active = rng.range(8_000, 16_000);
+        self.late_ms = 400;
+        if rng.percent(70) {
+            self.block_every = 3_000;
+            self.block_max = 7_000;
+        }
+        if rng.percent(40) {
+            self.ms_stop_every = 4_000;
+        }
+        if rng.percent(40) {
+            self.ms_crash_every = 5_000;
+        }
+        if rng.percent(30) {
+            self.ms_pause_every = 5_000;
+            self.pause_max = 8_000;
+        }
+    }
+
+    fn mixed(&mut self, rng: &mut Rng) {
+        self.paths_apart(rng);
+        self.store_faults(rng);
+        for every in [
+            &mut self.stall_every,
+            &mut self.cut_every,
+            &mut self.block_every,
+            &mut self.ms_crash_every,
+            &mut self.bs_crash_every,
+            &mut self.ms_pause_every,
+            &mut self.bs_pause_every,
+            &mut self.ms_stop_every,
+            &mut self.move_every,
+            &mut self.db_stop_every,
+            &mut self.wipe_every,
+        ] {
+            if rng.percent(30) {
+                *every = rng.pick(&[1_500, 4_000]);
+            }
+        }
+        if rng.percent(15) {
+            self.view_loss_every = 3_000;
+        }
+        (self.stall_max, self.block_max, self.pause_max) = (1_500, 3_000, 3_000);
+        self.db_stop_max = 4_000;
+        self.ttl_s = rng.pick(&[3, 10, 300]);
+        self.short_ttl = rng.pick(&[0, 300]);
+        self.mailbox_max = rng.pick(&[4, 1_000]);
+        self.leave = rng.pick(&[40, 150]);
+        self.half_open = 40;
+        self.ack_max = rng.pick(&[20, 300, 1_500]);
+        self.ack_never = 20;
+        self.place(rng, 50);
+    }
+
+    fn paths_apart(&mut self, rng: &mut Rng) {
+        for path in self.paths.iter_mut().flatten() {
+            *path = rng.pick(&[1, 1, 5, 20, 100, 300]);
+        }
+    }
+
+    fn place(&mut self, rng: &mut Rng, p: u32) {
+        const WHATS: &[What] = &[
+            What::KillMs,
+            What::Move,
+            What::Aba,
+            What::SlowOp,
+            What::SlowOpAndMove,
+            What::Cut,
+            What::Leave,
+            What::HalfOpen,
+        ];
+        self.hook = Some((rng.pick(WHENS), rng.pick(WHATS), p));
+    }
+
+    fn store_faults(&mut self, rng: &mut Rng) {
+        self.slow = rng.pick(&[0, 100, 300]);
+        self.slow_max = rng.pick(&[200, 1_000]);
+        self.not_done = rng.pick(&[0, 50, 200]);
+        self.lost = rng.pick(&[0, 50, 200]);
+        self.late = rng.pick(&[0, 50, 200]);
+        self.late_max = rng.pick(&[500, 4_000, 10_000]);
+        self.never = rng.pick(&[0, 50, 100]);
+        self.put_fails = rng.pick(&[0, 100, 300]);
+        self.refused = rng.pick(&[0, 0, 50]);
+        self.lag = rng.pick(&[0, 300]);
+        self.focus = rng.pick(&[0, 0, 1, 1, 2, 3, 4, 5]);
+    }
+}

@@ -1,0 +1,418 @@
+//! Drives the real cores: brings events in, carries actions out, starts and kills processes.
+
+use wardlink_bs::core as bs;
+use wardlink_bs::core::api::{Action as BsAction, Event as BsEvent};
+use wardlink_ms::core as ms;
+use wardlink_ms::core::api::{Action as MsAction, Event as MsEvent, LinkId};
+use wardlink_wire::link::{ToBs, ToMs};
+use wardlink_wire::terminal::Down;
+use wardlink_wire::{ServerId, StartId};
+
+use super::cover::Reached;
+use super::model::{Bs, DownMail, Process, ToTerminal, UpMail};
+use super::profile::When;
+use super::{Ev, World, trace};
+
+/// Items of one step, by link, in the order in which they were sent.
+type Batches<T> = Vec<(usize, Vec<T>)>;
+
+fn batch<T>(batches: &mut Batches<T>, link: usize, item: T) {
+    match batches.iter_mut().find(|(l, _)| *l == link) {
+        Some((_, items)) => items.push(item),
+        None => batches.push((link, vec![item])),
+    }
+}
+
+fn take<T>(batches: &mut Batches<T>, link: usize) -> Option<Vec<T>> {
+    let at = batches.iter().position(|(l, _)| *l == link)?;
+    Some(batches.remove(at).1)
+}
+
+impl World {
+    pub(super) fn begin_servers(&mut self) {
+        for m in 0..self.profile.ms {
+            let (offset, ppm) = self.odd_clock();
+            self.ms.push(Process::new(offset, ppm));
+            let late = if m > 0 && self.rng.permille(self.profile.late_ms) {
+                self.rng.range(500, 5_000)
+            } else {
+                self.rng.below(40)
+            };
+            self.after(late, Ev::MsStart(m));
+        }
+        for b in 0..self.profile.bs {
+            let (offset, ppm) = self.odd_clock();
+            let server = ServerId(self.fresh_id());
+            self.bs.push(Bs { process: Process::new(offset, ppm), server });
+            let late = self.rng.below(40);
+            self.after(late, Ev::BsStart(b));
+        }
+    }
+
+    fn odd_clock(&mut self) -> (u64, i64) {
+        (self.rng.below(1_000_000_000), self.rng.range(0, 200) as i64 - 100)
+    }
+
+    pub(super) fn ms_start(&mut self, m: usize) {
+        if self.ms[m].core.is_some() {
+            return;
+        }
+        let config = ms::Config {
+            message_ttl_s: self.profile.ttl_s,
+            credit: self.profile.credit,
+            mailbox_max: self.profile.mailbox_max,
+            queue_spill: self.profile.queue_spill,
+            window_max: self.profile.window_max,
+            page_max: self.profile.page_max,
+            sweep_ms: self.profile.sweep,
+            exclusive: false,
+            seed: self.rng.next(),
+        };
+        let now = self.now;
+        let process = &mut self.ms[m];
+        process.inc += 1;
+        process.paused = false;
+        process.troubled = now;
+        let core = ms::Core::new(config, process.clock(now));
+        let (inc, me) = (process.inc, core.snapshot().me);
+        process.core = Some(core);
+        self.say(|| format!("ms{m}"), || format!("starts as {}", trace::short(me.0)));
+        self.after(0, Ev::MsTick(m, inc));
+    }
+
+    pub(super) fn bs_start(&mut self, b: usize) {
+        if self.bs[b].process.core.is_some() {
+            return;
+        }
+        let start = StartId(self.fresh_id());
+        let mut config = bs::Config::new(self.bs[b].server, start);
+        config.deadline_ms = self.profile.deadline;
+        config.session_sends = 64;
+        config.open_sends = 1_000;
+        config.seed = self.rng.next();
+        let now = self.now;
+        let process = &mut self.bs[b].process;
+        process.inc += 1;
+        process.paused = false;
+        process.troubled = now;
+        process.core = Some(bs::Core::new(config, process.clock(now)));
+        let inc = process.inc;
+        self.say(|| format!("bs{b}"), || "starts".to_owned());
+        self.after(0, Ev::BsTick(b, inc));
+        for m in 0..self.profile.ms {
+            self.paths[b][m].link = None;
+            self.after(1, Ev::Dial(b, inc, m));
+        }
+    }
+
+    pub(super) fn ms_tick(&mut self, m: usize, inc: u32) {
+        if self.ms[m].inc == inc && self.ms[m].core.is_some() && !self.ms[m].paused {
+            let tick = self.profile.tick;
+            self.after(tick, Ev::MsTick(m, inc));
+            self.ms_event(m, MsEvent::Tick);
+        }
+    }
+
+    pub(super) fn bs_tick(&mut self, b: usize, inc: u32) {
+        let process = &self.bs[b].process;
+        if process.inc == inc && process.core.is_some() && !process.paused {
+            let tick = self.profile.tick;
+            self.after(tick, Ev::BsTick(b, inc));
+            self.bs_event(b, BsEvent::Tick);
+        }
+    }
+
+    /// A paused process goes on: a late tick, before or after what waited in its buffers.
+    pub(super) fn ms_resume(&mut self, m: usize, inc: u32) {
+        if self.ms[m].inc != inc || !std::mem::replace(&mut self.ms[m].paused, false) {
+            return;
+        }
+        self.ms[m].resumed = self.now;
+        self.ms[m].troubled = self.now;
+        self.say(|| format!("ms{m}"), || "goes on".to_owned());
+        let first = self.rng.percent(60);
+        if first {
+            self.ms_event(m, MsEvent::Tick);
+        }
+        for event in std::mem::take(&mut self.ms[m].inbox) {
+            self.ms_event(m, event);
+        }
+        self.ms_tick(m, inc);
+    }
+
+    pub(super) fn bs_resume(&mut self, b: usize, inc: u32) {
+        let now = self.now;
+        let process = &mut self.bs[b].process;
+        if process.inc != inc || !std::mem::replace(&mut process.paused, false) {
+            return;
+        }
+        (process.resumed, process.troubled) = (now, now);
+        self.say(|| format!("bs{b}"), || "goes on".to_owned());
+        let first = self.rng.percent(60);
+        if first {
+            self.bs_event(b, BsEvent::Tick);
+        }
+        for event in std::mem::take(&mut self.bs[b].process.inbox) {
+            self.bs_event(b, event);
+        }
+        self.bs_tick(b, inc);
+    }
+
+    pub(super) fn ms_event(&mut self, m: usize, event: MsEvent) {
+        if self.ms[m].paused {
+            return self.ms[m].inbox.push_back(event);
+        }
+        let Some(mut core) = self.ms[m].core.take() else { return };
+        let hook = match &event {
+            MsEvent::Items(link, items) => {
+                self.before_ms(m, *link, items);
+                items.iter().find_map(|item| match item {
+                    ToMs::Send(s) => Some((When::SendArrived, s.end.clone())),
+                    ToMs::Ack(a) => Some((When::AckArrived, a.end.clone())),
+                    _ => None,
+                })
+            }
+            _ => None,
+        };
+        let mut actions = Vec::new();
+        core.on(event, self.ms[m].clock(self.now), &mut actions);
+        self.ms[m].core = Some(core);
+        self.trace.mix(actions.len() as u64);
+        // Between a step and what follows from it a process may die, too.
+        if self.hooks_left > 0 && actions.len() > 1 && self.profile.ms_crash_every > 0 {
+            if self.rng.permille(4) {
+                self.hooks_left -= 1;
+                self.hit(Reached::MsPrefix);
+                let cut = self.rng.index(actions.len());
+                actions.truncate(cut);
+                self.ms_actions(m, actions);
+                return self.ms_kill(m);
+            }
+        }
+        self.ms_actions(m, actions);
+        if let Some((when, end)) = hook {
+            self.hook(when, Some(m), Some(&end), None);
+        }
+    }
+
+    fn ms_actions(&mut self, m: usize, actions: Vec<MsAction>) {
+        let inc = self.ms[m].inc;
+        let mut batches: Batches<ToBs> = Vec::new();
+        let mut delivered = None;
+        for action in actions {
+            match action {
+                MsAction::Send(link, item) => {
+                    let link = link.0 as usize;
+                    if !matches!(item, ToBs::Counts(_)) {
+                        self.say(|| format!("ms{m}"), || {
+                            format!("to bs on {link}: {}", trace::to_bs(&item))
+                        });
+                    }
+                    self.ms_said(m, link, &item);
+                    if let ToBs::Deliver(deliver) = &item {
+                        delivered = Some(deliver.end.clone());
+                    }
+                    batch(&mut batches, link, item);
+                }
+                MsAction::Ping(link, clock) => {
+                    let link = link.0 as usize;
+                    if let Some(items) = take(&mut batches, link) {
+                        self.send_down(link, DownMail::Items(items));
+                    }
+                    self.send_down(link, DownMail::Ping(clock));
+                }
+                MsAction::Close(link, code) => {
+                    let link = link.0 as usize;
+                    self.say(|| format!("ms{m}"), || format!("closes link {link}: {code:?}"));
+                    if let Some(items) = take(&mut batches, link) {
+                        self.send_down(link, DownMail::Items(items));
+                    }
+                    self.closed_by(link, true);
+                }
+                MsAction::Store(id, op) => self.issue(m, id, op),
+                MsAction::Ready(ready) => {
+                    self.say(|| format!("ms{m}"), || format!("ready: {ready}"));
+                }
+                MsAction::Exit => {
+                    self.say(|| format!("ms{m}"), || "ends".to_owned());
+                    self.ms[m].core = None;
+                    self.ms[m].troubled = self.now;
+                    self.ms_links_end(m, 30);
+                    let pause = self.rng.range(100, 3_000);
+                    self.after(pause, Ev::MsStart(m));
+                }
+                MsAction::SendPlain { .. } => {}
+            }
+        }
+        for (link, items) in batches {
+            self.send_down(link, DownMail::Items(items));
+        }
+        if let Some(end) = delivered
+            && self.ms[m].inc == inc
+        {
+            self.hook(When::DeliverSent, Some(m), Some(&end), None);
+        }
+    }
+
+    /// All links of an MS that is gone break; the BSs see it soon, or only by its silence.
+    fn ms_links_end(&mut self, m: usize, within: u64) {
+        for link in 0..self.links.len() {
+            let it = &mut self.links[link];
+            if it.ms == m && it.ms_inc == self.ms[m].inc && (it.ms_open || it.bs_open) {
+                it.ms_open = false;
+                let (bs_open, was_cut) = (it.bs_open, std::mem::replace(&mut it.cut, true));
+                if bs_open && !was_cut {
+                    let delay = self.rng.skewed(0, within);
+                    self.after(delay, Ev::Gone(link, false));
+                }
+            }
+        }
+    }
+
+    pub(super) fn ms_kill(&mut self, m: usize) {
+        let Some(core) = self.ms[m].core.take() else { return };
+        self.note_ms_counters(&core);
+        self.say(|| format!("ms{m}"), || "is killed".to_owned());
+        self.hit(Reached::MsCrash);
+        self.ms[m].paused = false;
+        self.ms[m].inbox.clear();
+        self.ms[m].troubled = self.now;
+        let within = self.rng.pick(&[20, 3_000]);
+        self.ms_links_end(m, within);
+        let pause = self.rng.pick(&[50, 500, 3_000, 8_000]);
+        let pause = self.rng.about(pause);
+        self.after(pause, Ev::MsStart(m));
+    }
+
+    pub(super) fn note_ms_counters(&mut self, core: &ms::Core) {
+        let counters = core.counters();
+        self.cover.add(Reached::Fenced, counters.fenced);
+        self.cover.add(Reached::RenewalRefused, counters.renewals_refused);
+        self.cover.add(Reached::RenewalUnknown, counters.renewals_unknown);
+        self.cover.add(Reached::LateFound, counters.late_writes);
+        self.cover.add(Reached::Healed, counters.healed);
+    }
+
+    pub(super) fn note_bs_counters(&mut self, core: &bs::Core) {
+        let counters = core.counters();
+        self.cover.add(Reached::Fenced, counters.fenced);
+        self.cover.add(Reached::SentAgain, counters.sent_again);
+        self.cover.add(Reached::RepeatDeliver, counters.repeats);
+        self.cover.add(Reached::ExpiredAck, counters.expired);
+    }
+
+    pub(super) fn bs_kill(&mut self, b: usize) {
+        let Some(core) = self.bs[b].process.core.take() else { return };
+        self.note_bs_counters(&core);
+        self.say(|| format!("bs{b}"), || "is killed".to_owned());
+        self.hit(Reached::BsCrash);
+        let inc = self.bs[b].process.inc;
+        self.bs[b].process.paused = false;
+        self.bs[b].process.inbox.clear();
+        self.bs[b].process.troubled = self.now;
+        let within = self.rng.pick(&[20, 3_000]);
+        for link in 0..self.links.len() {
+            let it = &mut self.links[link];
+            if it.bs == b && it.bs_inc == inc && (it.ms_open || it.bs_open) {
+                it.bs_open = false;
+                let (ms_open, was_cut) = (it.ms_open, std::mem::replace(&mut it.cut, true));
+                if ms_open && !was_cut {
+                    let delay = self.rng.skewed(0, within);
+                    self.after(delay, Ev::Gone(link, true));
+                }
+            }
+        }
+        self.paths[b] = Default::default();
+        for s in 0..self.sessions.len() {
+            let session = &mut self.sessions[s];
+            if session.bs == b && session.bs_inc == inc {
+                session.bs_open = false;
+                if session.term_open {
+                    let delay = self.rng.range(1, 1_000);
+                    self.after(delay, Ev::ToTerminal(s, ToTerminal::Closed(None)));
+                }
+            }
+        }
+        if self.rng.percent(30) {
+            self.bs[b].server = ServerId(self.fresh_id());
+        }
+        let pause = self.rng.pick(&[50, 500, 3_000]);
+        let pause = self.rng.about(pause);
+        self.after(pause, Ev::BsStart(b));
+    }
+
+    pub(super) fn bs_event(&mut self, b: usize, event: BsEvent) {
+        let process = &mut self.bs[b].process;
+        if process.paused {
+            return process.inbox.push_back(event);
+        }
+        let Some(mut core) = process.core.take() else { return };
+        let clock = process.clock(self.now);
+        self.before_bs(b, &event);
+        let mut actions = Vec::new();
+        core.on(event, clock, &mut actions);
+        self.bs[b].process.core = Some(core);
+        self.trace.mix(actions.len() as u64);
+        let mut batches: Batches<ToMs> = Vec::new();
+        for action in actions {
+            match action {
+                BsAction::Send(link, item) => {
+                    let link = link.0 as usize;
+                    self.say(|| format!("bs{b}"), || {
+                        format!("to ms on {link}: {}", trace::to_ms(&item))
+                    });
+                    self.bs_said(link, &item);
+                    batch(&mut batches, link, item);
+                }
+                BsAction::Ping(link) => {
+                    let link = link.0 as usize;
+                    if let Some(items) = take(&mut batches, link) {
+                        self.send_up(link, UpMail::Items(items));
+                    }
+                    self.send_up(link, UpMail::Ping);
+                }
+                BsAction::Close(link, code) => {
+                    let link = link.0 as usize;
+                    self.say(|| format!("bs{b}"), || format!("closes link {link}: {code:?}"));
+                    if let Some(items) = take(&mut batches, link) {
+                        self.send_up(link, UpMail::Items(items));
+                    }
+                    self.closed_by(link, false);
+                }
+                BsAction::Down(session, down) => {
+                    if let Some(s) = self.session_of(session) {
+                        self.shown_or_told(s, &down);
+                        let delay = self.terminal_delay();
+                        let at = self.sessions[s].down.arrival(self.now, delay);
+                        if let Down::Message(message) = &down
+                            && self.sessions[s].acks == super::model::Acks::None
+                        {
+                            self.at(at, Ev::Written(s, message.seq));
+                        }
+                        self.at(at, Ev::ToTerminal(s, ToTerminal::Frame(down)));
+                    }
+                }
+                BsAction::CloseSession(session, code) => {
+                    if let Some(s) = self.session_of(session) {
+                        self.session_closed_by_bs(s, code);
+                    }
+                }
+                BsAction::Ready(_) | BsAction::Exit => {}
+            }
+        }
+        for (link, items) in batches {
+            self.send_up(link, UpMail::Items(items));
+        }
+    }
+
+    fn before_ms(&mut self, m: usize, link: LinkId, items: &[ToMs]) {
+        if self.trace.on {
+            for item in items {
+                if matches!(item, ToMs::Send(_) | ToMs::Register(_) | ToMs::Ack(_)) {
+                    let text = format!("gets on {}: {}", link.0, trace::to_ms(item));
+                    self.trace.line(self.now, &format!("ms{m}"), &text);
+                }
+            }
+        }
+    }
+}

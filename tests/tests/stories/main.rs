@@ -1,0 +1,8 @@
+//! Stories with real processes: what people of a hospital see, and what the database holds.
+//!
+//! Each story starts its own cluster, on MongoDB's wire protocol and, where one MS is enough, on
+//! the embedded store too.
+
+mod away;
+mod delivery;
+mod moving;
