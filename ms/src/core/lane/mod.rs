@@ -6,10 +6,13 @@
 //! partition; when that ends it is dropped whole, and answers to its operations mean nothing.
 //!
 //! What is handed out, and what is appended, is always the oldest. [`claim`] decides who has the
-//! route, [`post`] moves messages, [`held`] is one message.
+//! route, [`post`] moves messages, [`mail`] keeps and
+//! fetches them, [`due`] says what must be kept or given up, [`held`] is one message.
 
 mod claim;
+mod due;
 mod held;
+mod mail;
 mod post;
 
 use std::collections::VecDeque;
