@@ -32,7 +32,8 @@ run: toolchain ## One MS, two BSs and the playground on this machine, until Ctrl
 .PHONY: demo
 demo: toolchain ## Real processes, killed and restarted while messages flow
 	cargo build --release $(PROGRAMS)
-	cargo run --release -p wardlink-tests --bin wardlink-demo
+	database=$$(scripts/install-database) && \
+	WARDLINK_TEST_DATABASE=$$database cargo run --release -p wardlink-tests --bin wardlink-demo
 
 .PHONY: test
 test: toolchain ## All tests, the fast ones first (SEEDS=n for more simulation)

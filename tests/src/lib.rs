@@ -1,4 +1,6 @@
-//! The simulated world.
+//! The harness of the stories, and the simulated world.
 
 pub mod cluster;
 pub mod database;
+pub mod load;
+pub mod world;

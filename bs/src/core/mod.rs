@@ -5,6 +5,7 @@
 //! what one terminal was shown. [`crate::app`] is the thin shell around it.
 
 pub mod api;
+mod isolation;
 mod session;
 mod upstream;
 
@@ -22,6 +23,7 @@ use wardlink_wire::{
 };
 
 use self::api::{Action, Counters, Event, LinkId, Millis};
+use self::isolation::{Isolation, SPREAD_MS};
 use self::session::{Seen, Session};
 use self::upstream::{OpenSend, Upstream};
 
@@ -73,6 +75,7 @@ pub struct Core {
     sessions: HashMap<SessionId, Session, ahash::RandomState>,
     /// Life of a message by the last welcome, in seconds.
     ttl_s: u32,
+    isolation: Isolation,
     ready: bool,
     stopping: bool,
     now: Millis,
@@ -92,6 +95,7 @@ impl Core {
             config,
             view: None,
             ttl_s: 600,
+            isolation: Isolation::default(),
             ready: false,
             stopping: false,
             now,
@@ -119,7 +123,7 @@ impl Core {
                 if let Some(entry) = self.up.link_mut(link) {
                     entry.heard = now;
                     if let Some(clock) = clock.filter(|clock| *clock > 0) {
-                        entry.clock = Some((clock, now));
+                        entry.hear_clock(clock, now);
                     }
                 }
             }
@@ -187,6 +191,7 @@ impl Core {
             for (_, link) in self.up.links_mut() {
                 link.heard = now;
             }
+            self.isolation.start_anew();
         }
         self.ticked = now;
         if self.pinged + PING_MS <= now {
@@ -204,6 +209,7 @@ impl Core {
             }
             actions.extend(self.up.links_mut().map(|(id, _)| Action::Ping(id)));
         }
+        self.look_at_isolation(now, actions);
         for send in self.up.expire(now) {
             self.counters.late += 1;
             let (outcome, reason) = match send.sent {
@@ -215,6 +221,24 @@ impl Core {
         if self.sessions_at + SESSIONS_MS <= now {
             self.sessions_at = now;
             self.look_at_sessions(now, actions);
+        }
+    }
+
+    /// Cut off from what most reach, this BS sends its terminals elsewhere, spread over a while.
+    fn look_at_isolation(&mut self, now: Millis, actions: &mut Vec<Action>) {
+        match self.isolation.look(&self.misses(), now) {
+            Some(true) => {
+                if std::mem::take(&mut self.ready) {
+                    actions.push(Action::Ready(false));
+                }
+                let all = self.sessions.len().max(1) as u64;
+                for (i, session) in self.sessions.keys().enumerate() {
+                    let after_ms = (i as u64 * SPREAD_MS / all) as u32;
+                    actions.push(Action::Down(*session, Down::Reconnect { after_ms }));
+                }
+            }
+            Some(false) => self.look_at_readiness(actions),
+            None => {}
         }
     }
 
@@ -284,6 +308,7 @@ impl Core {
 
     fn link_closed(&mut self, link: LinkId, actions: &mut Vec<Action>) {
         let Some(closed) = self.up.close(link) else { return };
+        self.isolation.link_closed(link);
         if !planted(Defect::NoTakeBackOnLink) {
             self.counters.sent_again += self.up.take_back_from(link) as u64;
         }
@@ -336,7 +361,8 @@ impl Core {
             ToBs::Deliver(_) | ToBs::Registered(_) | ToBs::Superseded(_) => {
                 self.fence(link, item, now, actions);
             }
-            ToBs::Counts(_) | ToBs::Error(_) => {}
+            ToBs::Counts(counts) => self.isolation.heard(link, counts, now),
+            ToBs::Error(_) => {}
         }
     }
 
@@ -392,6 +418,11 @@ impl Core {
         }
         for partition in moved {
             self.flush(partition, actions);
+        }
+        // What was taken back from a link gave its credit to what waits there.
+        let welcomed: Vec<LinkId> = self.up.welcomed().collect();
+        for link in welcomed {
+            self.flush_blocked(link, actions);
         }
         let number = self.view.as_ref().map(|view| view.number);
         let known =

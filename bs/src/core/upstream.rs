@@ -51,6 +51,10 @@ struct Slot {
     answered: bool,
 }
 
+/// A ping that waited while this process stood still names an old time. It can be so old, in
+/// milliseconds: an MS closes a silent link after 5 s. What is older is another clock.
+const STALE_MAX_MS: u64 = 10_000;
+
 /// One connection to an MS.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -65,6 +69,21 @@ pub(super) struct Link {
     blocked: BTreeSet<Partition>,
     parked: BTreeMap<Partition, Vec<ToBs>>,
     parked_items: usize,
+}
+
+impl Link {
+    /// Takes the database's clock from a ping, unless it is staler than what is known: then it
+    /// waited somewhere, and the clock is further on. Clocks differ by less than 1 ms a second.
+    pub(super) fn hear_clock(&mut self, clock: u64, now: Millis) {
+        let stale = self.clock.is_some_and(|(known, heard)| {
+            let passed = now.saturating_sub(heard);
+            let least = known + passed - passed / 1000;
+            clock < least && least - clock < STALE_MAX_MS
+        });
+        if !stale {
+            self.clock = Some((clock, now));
+        }
+    }
 }
 
 /// All links and open sends of a BS.

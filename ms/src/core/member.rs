@@ -64,6 +64,9 @@ pub(super) struct Member {
     read_after: Millis,
     changing: bool,
     renewing: bool,
+    /// A timed renewal was refused: once the view is read, another is due. Else, where views
+    /// follow each other fast, this member would seem to stand still.
+    renew_again: bool,
     renew_at: Millis,
     confirm_after: Millis,
     entered: Millis,
@@ -91,6 +94,7 @@ impl Member {
             read_after: now,
             changing: false,
             renewing: false,
+            renew_again: false,
             renew_at: now,
             confirm_after: now,
             entered: now,
@@ -205,7 +209,8 @@ impl Core {
             self.member.want_view = true;
         }
         let confirm = !self.hub.unconfirmed.is_empty() && self.member.confirm_after <= now;
-        if self.member.is_member() && !self.member.renewing && confirm {
+        let again = self.member.renew_again && !self.member.want_view && !self.member.reading;
+        if self.member.is_member() && !self.member.renewing && (confirm || again) {
             self.renew(false, now, actions);
         }
         let wanted = self.member.want_view || !self.hub.need_view.is_empty();
@@ -221,6 +226,7 @@ impl Core {
         let Some(view) = &self.member.view else { return };
         self.hub.renewals += 1;
         self.member.renewing = true;
+        self.member.renew_again = false;
         let key = ViewKey::of(view);
         let renewal = Renewal { expect: key, me: self.member.me, links: self.hub.links.count() };
         let what = Pending::Renew { number: self.hub.renewals, timed, begun: now, key };
@@ -311,6 +317,7 @@ impl Core {
             Ok(_) => {
                 self.hub.counters.renewals_refused += 1;
                 self.member.want_view = true;
+                self.member.renew_again |= timed;
                 self.member.confirm_after = now + AGAIN_MS / 10;
                 if planted(Defect::ConfirmComparesOwner) {
                     self.confirm(number, now, actions);

@@ -23,8 +23,10 @@
 //! of each child's log is printed.
 
 mod clock;
+mod flow;
 mod http;
 mod latency;
+mod link_peer;
 mod peek;
 mod ports;
 mod process;
@@ -41,7 +43,9 @@ use wardlink_client::ClientConfig;
 use wardlink_wire::EndId;
 
 pub use self::clock::Clock;
+pub use self::flow::{Flow, Tally};
 pub use self::latency::Latencies;
+pub use self::link_peer::{LinkPeer, Registration};
 pub use self::peek::{Peek, Row, Waiting};
 pub use self::process::{Process, Program};
 pub use self::terminal::{Terminal, welcomed};
@@ -180,6 +184,11 @@ impl Cluster {
         &mut self.ms[i]
     }
 
+    /// All Message Servers, the spare ones last.
+    pub fn mss(&self) -> &[Process] {
+        &self.ms
+    }
+
     /// Business Server `i`, from 0.
     ///
     /// # Panics
@@ -194,6 +203,11 @@ impl Cluster {
     /// There are not so many.
     pub fn bs_mut(&mut self, i: usize) -> &mut Process {
         &mut self.bs[i]
+    }
+
+    /// The index of the BS with this URL for terminals.
+    pub fn bs_at(&self, url: &str) -> Option<usize> {
+        self.bs.iter().position(|bs| bs.terminal_url() == url)
     }
 
     /// All Business Servers' URLs for terminals.

@@ -87,7 +87,7 @@ impl Peek {
         let found = self.registry().find_one(doc! { "endIdentifer": end.as_str() }).await?;
         found
             .map(|row| {
-                Ok(Row { server: text(&row, "serverIdentifier")?, session: text(&row, "session")? })
+                Ok(Row { server: text(&row, "serverIdentifer")?, session: text(&row, "session")? })
             })
             .transpose()
     }

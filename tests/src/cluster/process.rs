@@ -219,7 +219,8 @@ impl Process {
         eventually(STOP, &what, || std::future::ready(!matches!(self.exited(), Ok(None)))).await?;
         let status = self.exited()?;
         self.child = None;
-        ensure!(status.is_some_and(|it| it.success()), "{} ended with {status:?}", self.name);
+        let status = status.with_context(|| format!("{} does not run", self.name))?;
+        ensure!(status.success(), "{} ended with {status}", self.name);
         Ok(())
     }
 
@@ -273,6 +274,11 @@ impl Process {
     /// Its name in this cluster, such as `ms0`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The id of its process, where it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// The port for links, or for terminals.

@@ -7,6 +7,16 @@
 //! brings trouble, `db` is the database, `store` decides how each operation on it goes, `net`
 //! carries items, `servers` drives the cores, `terminal` plays the terminals, `oracle` judges.
 
+/// Writes a step down, where a trace was asked for: who, and what.
+macro_rules! say {
+    ($world:expr, $who:expr, $what:expr $(,)?) => {
+        if $world.trace.on {
+            let (who, what): (String, String) = ($who, $what);
+            $world.trace.line($world.now, &who, &what);
+        }
+    };
+}
+
 mod cover;
 mod db;
 mod faults;
@@ -225,15 +235,9 @@ impl World {
         self.cover.hit(what);
     }
 
-    fn say(&mut self, who: impl FnOnce() -> String, what: impl FnOnce() -> String) {
-        if self.trace.on {
-            self.trace.line(self.now, &who(), &what());
-        }
-    }
-
     fn violate(&mut self, promise: &'static str, text: String) {
         if self.violation.is_none() {
-            self.say(|| "!!!".to_owned(), || format!("{promise} broken: {text}"));
+            say!(self, "!!!".to_owned(), format!("{promise} broken: {text}"));
             self.violation = Some(Violation { promise, text, at_ms: self.now });
         }
     }

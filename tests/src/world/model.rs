@@ -183,6 +183,8 @@ pub(super) struct Sent {
 pub(super) struct Show {
     pub(super) session: usize,
     pub(super) epoch: Epoch,
+    /// When the owner handed it out, as a place in time.
+    pub(super) order: u64,
 }
 
 /// One message, and all that is known of it from outside.
@@ -204,14 +206,16 @@ pub(super) struct Message {
     pub(super) acked: bool,
     /// Some server refused it: it has lost its place.
     pub(super) refused: bool,
+    /// From when on an owner may have given it up without anybody to tell.
+    pub(super) due: u64,
     /// Told `rejected` while there was one attempt only.
     pub(super) rejected: bool,
     /// An MS said `stored` or `delivered`.
     pub(super) promised: bool,
     /// Some write about it had no clean answer.
     pub(super) unclean: bool,
-    /// Epoch of the deliver that was sent to a session last.
-    pub(super) delivers: Vec<(SessionId, Epoch)>,
+    /// Epoch and place in time of the deliver that was sent to each session last.
+    pub(super) delivers: Vec<(SessionId, Epoch, u64)>,
     pub(super) probe: bool,
 }
 

@@ -52,7 +52,7 @@ impl World {
             return self.redial(link);
         }
         self.links[link].ms_open = true;
-        self.say(|| format!("ms{ms}"), || format!("link {link} from bs{bs} opened"));
+        say!(self, format!("ms{ms}"), format!("link {link} from bs{bs} opened"));
         let opened = ms::Event::LinkOpened { link: ms::LinkId(link as u64), plain: None };
         self.ms_event(ms, opened);
         let back = self.delay(link);
@@ -144,7 +144,7 @@ impl World {
         if std::mem::replace(&mut self.links[link].cut, true) {
             return;
         }
-        self.say(|| "net".to_owned(), || format!("link {link} is cut"));
+        say!(self, "net".to_owned(), format!("link {link} is cut"));
         self.links[link].up.lost = self.rng.percent(40);
         self.links[link].down.lost = self.rng.percent(40);
         for at_ms in [false, true] {
@@ -158,17 +158,18 @@ impl World {
         if at_ms {
             self.links[link].ms_open = false;
             if ms_open && self.ms[ms].inc == ms_inc {
-                self.say(|| format!("ms{ms}"), || format!("link {link} is gone"));
+                say!(self, format!("ms{ms}"), format!("link {link} is gone"));
                 self.ms_event(ms, ms::Event::LinkClosed(ms::LinkId(link as u64)));
             }
         } else {
             self.links[link].bs_open = false;
             if bs_open && self.bs[bs].process.inc == bs_inc {
-                self.say(|| format!("bs{bs}"), || format!("link {link} is gone"));
+                say!(self, format!("bs{bs}"), format!("link {link} is gone"));
                 self.bs_event(bs, bs::Event::LinkClosed(bs::LinkId(link as u64)));
             }
             self.redial(link);
         }
+        self.look_at_links();
     }
 
     /// One side's core closed the link; the other side sees it after a while.

@@ -6,7 +6,7 @@ use wardlink_ms::core as ms;
 use wardlink_ms::core::api::{Action as MsAction, Event as MsEvent, LinkId};
 use wardlink_wire::link::{ToBs, ToMs};
 use wardlink_wire::terminal::Down;
-use wardlink_wire::{ServerId, StartId};
+use wardlink_wire::{Outcome, ServerId, StartId};
 
 use super::cover::Reached;
 use super::model::{Bs, DownMail, Process, ToTerminal, UpMail};
@@ -26,6 +26,11 @@ fn batch<T>(batches: &mut Batches<T>, link: usize, item: T) {
 fn take<T>(batches: &mut Batches<T>, link: usize) -> Option<Vec<T>> {
     let at = batches.iter().position(|(l, _)| *l == link)?;
     Some(batches.remove(at).1)
+}
+
+fn is_refusal(action: &MsAction) -> bool {
+    matches!(action, MsAction::Send(_, ToBs::Result(result))
+        if matches!(result.outcome, Outcome::Rejected | Outcome::Unknown))
 }
 
 impl World {
@@ -76,7 +81,7 @@ impl World {
         let core = ms::Core::new(config, process.clock(now));
         let (inc, me) = (process.inc, core.snapshot().me);
         process.core = Some(core);
-        self.say(|| format!("ms{m}"), || format!("starts as {}", trace::short(me.0)));
+        say!(self, format!("ms{m}"), format!("starts as {}", trace::short(me.0)));
         self.after(0, Ev::MsTick(m, inc));
     }
 
@@ -97,7 +102,7 @@ impl World {
         process.troubled = now;
         process.core = Some(bs::Core::new(config, process.clock(now)));
         let inc = process.inc;
-        self.say(|| format!("bs{b}"), || "starts".to_owned());
+        say!(self, format!("bs{b}"), "starts".to_owned());
         self.after(0, Ev::BsTick(b, inc));
         for m in 0..self.profile.ms {
             self.paths[b][m].link = None;
@@ -129,7 +134,7 @@ impl World {
         }
         self.ms[m].resumed = self.now;
         self.ms[m].troubled = self.now;
-        self.say(|| format!("ms{m}"), || "goes on".to_owned());
+        say!(self, format!("ms{m}"), "goes on".to_owned());
         let first = self.rng.percent(60);
         if first {
             self.ms_event(m, MsEvent::Tick);
@@ -147,7 +152,7 @@ impl World {
             return;
         }
         (process.resumed, process.troubled) = (now, now);
-        self.say(|| format!("bs{b}"), || "goes on".to_owned());
+        say!(self, format!("bs{b}"), "goes on".to_owned());
         let first = self.rng.percent(60);
         if first {
             self.bs_event(b, BsEvent::Tick);
@@ -175,7 +180,10 @@ impl World {
             _ => None,
         };
         let mut actions = Vec::new();
+        let given_up = core.counters().given_up;
         core.on(event, self.ms[m].clock(self.now), &mut actions);
+        let given_up = core.counters().given_up - given_up;
+        let told = actions.iter().filter(|action| is_refusal(action)).count() as u64;
         self.ms[m].core = Some(core);
         self.trace.mix(actions.len() as u64);
         // Between a step and what follows from it a process may die, too.
@@ -190,6 +198,9 @@ impl World {
             }
         }
         self.ms_actions(m, actions);
+        if given_up > told {
+            self.given_up_silently();
+        }
         if let Some((when, end)) = hook {
             self.hook(when, Some(m), Some(&end), None);
         }
@@ -204,9 +215,11 @@ impl World {
                 MsAction::Send(link, item) => {
                     let link = link.0 as usize;
                     if !matches!(item, ToBs::Counts(_)) {
-                        self.say(|| format!("ms{m}"), || {
-                            format!("to bs on {link}: {}", trace::to_bs(&item))
-                        });
+                        say!(
+                            self,
+                            format!("ms{m}"),
+                            format!("to bs on {link}: {}", trace::to_bs(&item)),
+                        );
                     }
                     self.ms_said(m, link, &item);
                     if let ToBs::Deliver(deliver) = &item {
@@ -223,7 +236,7 @@ impl World {
                 }
                 MsAction::Close(link, code) => {
                     let link = link.0 as usize;
-                    self.say(|| format!("ms{m}"), || format!("closes link {link}: {code:?}"));
+                    say!(self, format!("ms{m}"), format!("closes link {link}: {code:?}"));
                     if let Some(items) = take(&mut batches, link) {
                         self.send_down(link, DownMail::Items(items));
                     }
@@ -231,10 +244,10 @@ impl World {
                 }
                 MsAction::Store(id, op) => self.issue(m, id, op),
                 MsAction::Ready(ready) => {
-                    self.say(|| format!("ms{m}"), || format!("ready: {ready}"));
+                    say!(self, format!("ms{m}"), format!("ready: {ready}"));
                 }
                 MsAction::Exit => {
-                    self.say(|| format!("ms{m}"), || "ends".to_owned());
+                    say!(self, format!("ms{m}"), "ends".to_owned());
                     self.ms[m].core = None;
                     self.ms[m].troubled = self.now;
                     self.ms_links_end(m, 30);
@@ -272,7 +285,7 @@ impl World {
     pub(super) fn ms_kill(&mut self, m: usize) {
         let Some(core) = self.ms[m].core.take() else { return };
         self.note_ms_counters(&core);
-        self.say(|| format!("ms{m}"), || "is killed".to_owned());
+        say!(self, format!("ms{m}"), "is killed".to_owned());
         self.hit(Reached::MsCrash);
         self.ms[m].paused = false;
         self.ms[m].inbox.clear();
@@ -304,7 +317,7 @@ impl World {
     pub(super) fn bs_kill(&mut self, b: usize) {
         let Some(core) = self.bs[b].process.core.take() else { return };
         self.note_bs_counters(&core);
-        self.say(|| format!("bs{b}"), || "is killed".to_owned());
+        say!(self, format!("bs{b}"), "is killed".to_owned());
         self.hit(Reached::BsCrash);
         let inc = self.bs[b].process.inc;
         self.bs[b].process.paused = false;
@@ -358,9 +371,11 @@ impl World {
             match action {
                 BsAction::Send(link, item) => {
                     let link = link.0 as usize;
-                    self.say(|| format!("bs{b}"), || {
-                        format!("to ms on {link}: {}", trace::to_ms(&item))
-                    });
+                    say!(
+                        self,
+                        format!("bs{b}"),
+                        format!("to ms on {link}: {}", trace::to_ms(&item)),
+                    );
                     self.bs_said(link, &item);
                     batch(&mut batches, link, item);
                 }
@@ -373,7 +388,7 @@ impl World {
                 }
                 BsAction::Close(link, code) => {
                     let link = link.0 as usize;
-                    self.say(|| format!("bs{b}"), || format!("closes link {link}: {code:?}"));
+                    say!(self, format!("bs{b}"), format!("closes link {link}: {code:?}"));
                     if let Some(items) = take(&mut batches, link) {
                         self.send_up(link, UpMail::Items(items));
                     }

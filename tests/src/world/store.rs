@@ -26,7 +26,7 @@ pub(super) struct Flight {
 
 impl World {
     pub(super) fn issue(&mut self, m: usize, id: OpId, op: StoreOp) {
-        self.say(|| format!("ms{m}"), || format!("op {}: {}", id.0, trace::op(&op)));
+        say!(self, format!("ms{m}"), format!("op {}: {}", id.0, trace::op(&op)));
         let inc = self.ms[m].inc;
         self.note_append(&op);
         let hooked = self.hook_op(m, &op);
@@ -164,10 +164,13 @@ impl World {
         self.check_change(slot);
         let reply = self.db.apply(&self.flights[slot].op, luck, self.now);
         self.note_applied(slot, &reply);
-        self.say(|| "db".to_owned(), || {
-            format!("op {} of ms{m} applied: {}", id.0, trace::value(&reply.value))
-        });
-        if answered || self.ms[m].inc != inc {
+        say!(
+            self,
+            "db".to_owned(),
+            format!("op {} of ms{m} applied: {}", id.0, trace::value(&reply.value)),
+        );
+        let former = self.is_of_a_former_owner(slot);
+        if answered || former || self.ms[m].inc != inc {
             self.unclean_flight(slot);
         }
         if !answered && !lost {
@@ -191,10 +194,22 @@ impl World {
         if self.ms[m].inc != inc || self.ms[m].core.is_none() {
             return;
         }
-        self.say(|| format!("ms{m}"), || {
-            format!("op {} answered: {}", id.0, trace::value(&reply.value))
-        });
+        say!(
+            self,
+            format!("ms{m}"),
+            format!("op {} answered: {}", id.0, trace::value(&reply.value)),
+        );
         self.ms_event(m, wardlink_ms::core::api::Event::Reply(id, reply));
+    }
+
+    /// Whether this is an append by who does not own the partition any more.
+    fn is_of_a_former_owner(&self, slot: usize) -> bool {
+        let StoreOp::Append(append) = &self.flights[slot].op else { return false };
+        let now = self.db.view().map(|doc| doc.view.slot(append.end.partition()).epoch);
+        append.puts.iter().any(|put| match put {
+            Put::Document(doc) => Some(doc.stamp.epoch) != now,
+            Put::Mark(_) => false,
+        })
     }
 
     fn unclean_flight(&mut self, slot: usize) {
@@ -237,11 +252,19 @@ impl World {
     }
 
     fn note_applied(&mut self, slot: usize, reply: &StoreReply) {
+        if let (StoreOp::Append(append), Ok(StoreValue::Appended(done))) =
+            (&self.flights[slot].op, &reply.value)
+            && done.error == Some(PutError::Refused)
+            && let Some(Put::Document(doc)) = append.puts.get(done.applied)
+        {
+            self.messages[number_of(&doc.key.id)].refused = true;
+        }
+        if matches!(self.flights[slot].op, StoreOp::Renew(_)) {
+            self.look_at_links();
+        }
         let what = match (&self.flights[slot].op, &reply.value) {
             (StoreOp::WriteRow(_), Ok(StoreValue::Applied(Applied::No))) => Reached::RowRefused,
-            (StoreOp::ChangeView(_), Ok(StoreValue::Applied(Applied::Yes))) => {
-                Reached::ViewChanged
-            }
+            (StoreOp::ChangeView(_), Ok(StoreValue::Applied(Applied::Yes))) => Reached::ViewChanged,
             (StoreOp::ReadMailbox { .. }, Ok(StoreValue::Page(page))) if !page.end => {
                 Reached::FullPage
             }

@@ -200,8 +200,11 @@ pub(super) fn value(value: &Result<StoreValue, StoreError>) -> String {
         Ok(StoreValue::Appended(a)) => format!("appended {} error {:?}", a.applied, a.error),
         Ok(StoreValue::Count(n)) => format!("count {n}"),
         Ok(StoreValue::Page(page)) => {
-            let ids: Vec<String> =
-                page.documents.iter().map(|d| format!("{}({})", d.key.id, stamp(d.stamp))).collect();
+            let ids: Vec<String> = page
+                .documents
+                .iter()
+                .map(|d| format!("{}({})", d.key.id, stamp(d.stamp)))
+                .collect();
             format!("page [{}]{}", ids.join(" "), if page.end { " end" } else { "" })
         }
         Ok(StoreValue::Servers(servers)) => format!("{} servers", servers.len()),

@@ -24,7 +24,7 @@ async fn left(cluster: &mut Cluster, end: &EndId) -> anyhow::Result<usize> {
     if cluster.ms(0).started() {
         cluster.ms_mut(0).stop().await?;
     }
-    let store = EmbeddedStore::open(&cluster.embedded_dir(), TTL_S)?;
+    let store = EmbeddedStore::open(cluster.embedded_dir(), TTL_S)?;
     Ok(store.count(vec![end.clone()], OpTime(0)).await?.value[0])
 }
 

@@ -6,3 +6,5 @@
 mod away;
 mod delivery;
 mod moving;
+mod plain;
+mod sessions;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use uuid::Uuid;
-use wardlink_bs::core::api::{Action, Counters, Event, LinkId, Millis};
+use wardlink_bs::core::api::{Action, Event, LinkId, Millis};
 use wardlink_bs::core::{Config, Core, TICK_MS};
 use wardlink_view::View;
 use wardlink_view::change::{Next, enter, found};
@@ -174,11 +174,6 @@ impl Bs {
     /// Time passes and the BS does not run.
     pub(crate) fn sleep(&mut self, ms: Millis) {
         self.now += ms;
-    }
-
-    /// The core's counters.
-    pub(crate) fn counters(&self) -> Counters {
-        self.core.counters()
     }
 
     /// Number of the view that the BS uses.

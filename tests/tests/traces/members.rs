@@ -28,19 +28,18 @@ fn three() -> (Rig, [Ms; 3], Vec<Link>) {
 #[test]
 fn trace_20_after_a_fail_over_of_the_database_nobody_is_taken_out() {
     fn scenario() {
-        let (mut rig, [m1, m2, m3], _) = three();
+        let (mut rig, [_, m2, m3], _) = three();
         let before = members(&rig);
+        let others = [m2, m3];
+        others.into_iter().for_each(|ms| rig.pause(ms, true));
+        rig.pass(600);
         rig.down = true;
         rig.pass(12_000);
         rig.down = false;
-        rig.pause(m2, true);
-        rig.pause(m3, true);
         rig.pass(900);
-        rig.pause(m2, false);
-        rig.pause(m3, false);
+        others.into_iter().for_each(|ms| rig.pause(ms, false));
         rig.pass(3_000);
         assert_eq!(members(&rig).1, before.1, "members are taken out for an outage");
-        assert_eq!(rig.db.view.as_ref().unwrap().owned_by(rig.id(m1)) % 256, 0);
     }
     holds(scenario, &[(Defect::BeatByClock, "members are taken out for an outage")]);
 }
@@ -56,8 +55,9 @@ fn trace_20_renewals_after_appends_judge_nobody() {
         let id = rig.id(ms);
         rig.snapshot(m1).beats.iter().find(|beat| beat.ms == id).map_or(0, |beat| beat.renewals)
     };
+    rig.send(sender, rig.epoch(), "m0");
     let (mine, theirs) = (renewals(&rig, m1), renewals(&rig, m2));
-    for i in 0..60 {
+    for i in 1..60 {
         rig.send(sender, rig.epoch(), &format!("m{i}"));
     }
     assert!(renewals(&rig, m1) >= mine + 50, "it renewed after its appends");
@@ -90,14 +90,14 @@ fn trace_21_one_bs_that_misses_a_member_moves_nothing() {
     fn scenario() {
         let mut rig = Rig::new();
         let (m1, m2) = rig.two();
-        let _three = [1, 2, 3].map(|bs| rig.link(m1, bs));
+        let three = [1, 2, 3].map(|bs| rig.link(m1, bs));
         let other = [1, 2].map(|bs| rig.link(m2, bs));
         let m3 = rig.ms();
         let fresh = rig.link(m3, 4);
         rig.give(m2);
         // The fourth cannot reach M1; the third, which M1 hears, cannot reach M2.
         rig.miss(fresh, &[m1]);
-        rig.miss(_three[2], &[m2]);
+        rig.miss(three[2], &[m2]);
         rig.pass(4_000);
         let now = rig.db.view.clone().unwrap();
         assert_eq!(now.slot(b().partition()).owner, Some(rig.id(m2)), "M2 loses its partitions");
@@ -111,7 +111,7 @@ fn trace_21_one_bs_that_misses_a_member_moves_nothing() {
 /// Two BSs reach only M1, two only M2: each side misses the other, for seventy seconds.
 #[test]
 fn trace_21_a_symmetric_partition_does_not_make_members_expel_each_other() {
-    for (left, right) in [(2, 2), (3, 1)] {
+    for (left, right) in [(2, 2), (3, 2), (3, 1)] {
         let mut rig = Rig::new();
         let (m1, m2) = rig.two();
         for bs in 0..left {

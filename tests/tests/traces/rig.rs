@@ -4,22 +4,20 @@
 //! hands them over. Database operations are applied and answered at once, except those of a kind
 //! that is held for an MS: these the test takes and answers as and when it likes.
 
-use std::collections::BTreeMap;
+mod links;
 
-use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+
 use uuid::Uuid;
 use wardlink_ms::core::api::{
     Action, Counters, Event, LinkId, Millis, OpId, Snapshot, StoreOp, StoreReply,
 };
 use wardlink_ms::core::{Config, Core, TICK_MS};
 use wardlink_ms::store::{OpTime, StoreError};
-use wardlink_wire::link::{
-    Ack, Deliver, Hello, Known, LINK_VERSION, Register, Send, ToBs, ToMs, Unregister,
-};
-use wardlink_wire::{
-    ClientId, CloseCode, EndId, Epoch, MsId, Outcome, Reason, ServerId, SessionId, Stamp, StartId,
-};
+use wardlink_wire::link::ToBs;
+use wardlink_wire::{ClientId, CloseCode, EndId, Epoch, MsId, SessionId, Stamp};
 
+pub(crate) use self::links::server;
 use crate::database::Database;
 
 /// Operations that follow from one event at most; more is a loop.
@@ -105,7 +103,6 @@ struct Node {
     core: Core,
     hold: Vec<Kind>,
     held: Vec<(OpId, StoreOp)>,
-    ready: bool,
     /// It does not run: no ticks.
     paused: bool,
 }
@@ -130,7 +127,7 @@ pub(crate) struct Rig {
     now: Millis,
     nodes: Vec<Node>,
     wires: BTreeMap<Link, Wire>,
-    ready_ops: std::collections::VecDeque<(usize, OpId, StoreOp)>,
+    ready_ops: VecDeque<(usize, OpId, StoreOp)>,
     links: u64,
 }
 
@@ -164,7 +161,7 @@ impl Rig {
     pub(crate) fn ms(&mut self) -> Ms {
         let seed = self.nodes.len() as u64 * 1_000 + 7;
         let core = Core::new(Config { seed, ..self.config.clone() }, self.now);
-        self.nodes.push(Node { core, hold: vec![], held: vec![], ready: false, paused: false });
+        self.nodes.push(Node { core, hold: vec![], held: vec![], paused: false });
         let ms = Ms(self.nodes.len() - 1);
         self.pass(2 * TICK_MS);
         // The members before it meet the new view with their next renewal.
@@ -192,11 +189,6 @@ impl Rig {
         self.nodes[ms.0].core.counters()
     }
 
-    /// Whether an MS is ready.
-    pub(crate) fn is_ready(&self, ms: Ms) -> bool {
-        self.nodes[ms.0].ready
-    }
-
     /// The view document makes `ms` the owner of B. Nobody is told. The new epoch.
     pub(crate) fn give(&mut self, ms: Ms) -> Epoch {
         let id = self.id(ms);
@@ -206,183 +198,6 @@ impl Rig {
     /// The newest epoch of B.
     pub(crate) fn epoch(&self) -> Epoch {
         self.db.epoch(&b())
-    }
-
-    // Links.
-
-    /// The BS `bs` opens a link (with the next number) and says hello.
-    pub(crate) fn link(&mut self, ms: Ms, bs: u128) -> Link {
-        let number = self.links + 1;
-        let link = self.open(ms, bs, 1, number);
-        assert!(self.wires[&link].closed.is_none(), "hello was refused");
-        link
-    }
-
-    /// A link with a hello of this `start` and `number`.
-    pub(crate) fn open(&mut self, ms: Ms, bs: u128, start: u128, number: u64) -> Link {
-        self.links += 1;
-        let link = Link(ms.0, LinkId(self.links));
-        self.wires.insert(link, Wire::default());
-        self.event(ms, Event::LinkOpened { link: link.1, plain: None });
-        let hello = Hello {
-            server_id: server(bs),
-            start: StartId(Uuid::from_u128(start)),
-            link: number,
-            version: LINK_VERSION,
-            view: wardlink_wire::ViewNumber(0),
-            misses: vec![],
-        };
-        self.items(link, vec![ToMs::Hello(hello)]);
-        link
-    }
-
-    /// A link is gone, at both ends.
-    pub(crate) fn cut(&mut self, link: Link) {
-        self.wire(link).cut = true;
-        self.event(Ms(link.0), Event::LinkClosed(link.1));
-    }
-
-    /// Items arrive at the MS, also out of a buffer of a link that is gone.
-    pub(crate) fn items(&mut self, link: Link, items: Vec<ToMs>) {
-        self.event(Ms(link.0), Event::Items(link.1, items));
-    }
-
-    /// The BS names the newest view.
-    pub(crate) fn tell(&mut self, link: Link) {
-        let number = self.db.view.as_ref().map(|view| view.number);
-        self.items(
-            link,
-            vec![ToMs::Known(Known { view: number, synced: number, ..Known::default() })],
-        );
-    }
-
-    /// The BS says which members it has no link to.
-    pub(crate) fn miss(&mut self, link: Link, missed: &[Ms]) {
-        let misses = Some(missed.iter().map(|ms| self.id(*ms)).collect());
-        self.items(link, vec![ToMs::Known(Known { misses, ..Known::default() })]);
-    }
-
-    /// A register of B arrives.
-    pub(crate) fn register(&mut self, link: Link, epoch: Epoch, session: &Session) {
-        let Session { id, stamp, client, n } = session.clone();
-        self.items(
-            link,
-            vec![ToMs::Register(Register { epoch, end: b(), session: id, stamp, client, n })],
-        );
-    }
-
-    /// An unregister of B arrives.
-    pub(crate) fn unregister(&mut self, link: Link, epoch: Epoch, session: &Session) {
-        self.items(
-            link,
-            vec![ToMs::Unregister(Unregister { epoch, end: b(), session: session.id })],
-        );
-    }
-
-    /// A message from A to B, as it travels.
-    pub(crate) fn message(&mut self, link: Link, epoch: Epoch, id: &str) -> Send {
-        let wire = self.wire(link);
-        let seq = wire.seqs.len() as u64 + 1;
-        wire.seqs.insert(seq, id.to_owned());
-        Send {
-            epoch,
-            end: b(),
-            body: Bytes::from(format!("\"{id}\"")),
-            from: Some(a()),
-            id: id.parse().unwrap(),
-            seq,
-            deadline_ms: 9_000,
-            ttl_s: None,
-            again: false,
-        }
-    }
-
-    /// A message from A to B arrives.
-    pub(crate) fn send(&mut self, link: Link, epoch: Epoch, id: &str) {
-        let send = self.message(link, epoch, id);
-        self.items(link, vec![ToMs::Send(send)]);
-    }
-
-    /// A message that an earlier owner or link may have had arrives.
-    pub(crate) fn send_again(&mut self, link: Link, epoch: Epoch, id: &str) {
-        let send = Send { again: true, ..self.message(link, epoch, id) };
-        self.items(link, vec![ToMs::Send(send)]);
-    }
-
-    /// The terminal of `session` has acked the message that came last under this id.
-    pub(crate) fn ack(&mut self, link: Link, session: &Session, id: &str) {
-        let deliver = self.delivers(link).into_iter().rev().find(|d| d.id.as_str() == id);
-        let Deliver { epoch, stamp, .. } = deliver.unwrap_or_else(|| panic!("{id} never came"));
-        let ack = Ack { epoch, end: b(), session: session.id, stamp, expired: false };
-        self.items(link, vec![ToMs::Ack(ack)]);
-    }
-
-    // What came.
-
-    fn wire(&mut self, link: Link) -> &mut Wire {
-        self.wires.get_mut(&link).expect("the rig made this link")
-    }
-
-    /// All that came on a link.
-    pub(crate) fn came(&self, link: Link) -> &[ToBs] {
-        &self.wires[&link].came
-    }
-
-    /// All delivers on a link.
-    pub(crate) fn delivers(&self, link: Link) -> Vec<Deliver> {
-        let deliver = |item: &ToBs| match item {
-            ToBs::Deliver(deliver) => Some(deliver.clone()),
-            _ => None,
-        };
-        self.came(link).iter().filter_map(deliver).collect()
-    }
-
-    /// Ids of all delivers on a link to a session, in order.
-    pub(crate) fn shown(&self, link: Link, session: &Session) -> Vec<String> {
-        let of = |d: &Deliver| d.session == session.id;
-        self.delivers(link).iter().filter(|d| of(d)).map(|d| d.id.as_str().to_owned()).collect()
-    }
-
-    /// What the sender was told of a message on a link, and why.
-    pub(crate) fn told(&self, link: Link, id: &str) -> Option<(Outcome, Option<Reason>)> {
-        self.came(link).iter().find_map(|item| match item {
-            ToBs::Result(r) if self.wires[&link].seqs.get(&r.seq).is_some_and(|i| i == id) => {
-                Some((r.outcome, r.reason))
-            }
-            _ => None,
-        })
-    }
-
-    /// All outcomes that were told on a link, in order.
-    pub(crate) fn results(&self, link: Link) -> Vec<Outcome> {
-        let outcome = |item: &ToBs| match item {
-            ToBs::Result(result) => Some(result.outcome),
-            _ => None,
-        };
-        self.came(link).iter().filter_map(outcome).collect()
-    }
-
-    /// What became of a message, as the sender was told on a link.
-    pub(crate) fn result(&self, link: Link, id: &str) -> Option<Outcome> {
-        self.told(link, id).map(|(outcome, _)| outcome)
-    }
-
-    /// Stamp of the last `registered` of a session on a link.
-    pub(crate) fn registered(&self, link: Link, session: &Session) -> Option<Stamp> {
-        self.came(link).iter().rev().find_map(|item| match item {
-            ToBs::Registered(r) if r.session == session.id => Some(r.stamp),
-            _ => None,
-        })
-    }
-
-    /// Whether a session was told on a link that it is superseded.
-    pub(crate) fn superseded(&self, link: Link, session: &Session) -> bool {
-        self.came(link).iter().any(|i| matches!(i, ToBs::Superseded(r) if r.session == session.id))
-    }
-
-    /// How an MS closed a link.
-    pub(crate) fn closed(&self, link: Link) -> Option<CloseCode> {
-        self.wires[&link].closed
     }
 
     // The database's answers.
@@ -510,14 +325,8 @@ impl Rig {
                         wire.closed = Some(code);
                     }
                 }
-                Action::Ready(ready) => self.nodes[node].ready = ready,
-                Action::SendPlain { .. } | Action::Ping(..) | Action::Exit => {}
+                Action::SendPlain { .. } | Action::Ping(..) | Action::Ready(_) | Action::Exit => {}
             }
         }
     }
-}
-
-/// The server id of a BS.
-pub(crate) fn server(bs: u128) -> ServerId {
-    ServerId(Uuid::from_u128(0xb5 << 64 | bs))
 }

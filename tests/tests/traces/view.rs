@@ -10,7 +10,7 @@ use wardlink_wire::{Epoch, ViewNumber};
 
 use crate::bs::{Bs, given, view};
 use crate::holds;
-use crate::rig::{Kind, Ms, Rig, a, b};
+use crate::rig::{Kind, Ms, NOTHING, Rig, Session, a, b};
 
 /// The view that an MS goes by.
 fn view_of(rig: &Rig, ms: Ms) -> View {
@@ -213,22 +213,26 @@ fn trace_19_an_owner_that_meets_a_stamp_of_a_higher_epoch_takes_the_partition_an
     assert_eq!(rig.db.mailbox(&b()), ["m1"]);
 
     rig.pause(m1, true);
-    rig.db.restore(Some(View { members: vec![], ..backup }));
-    let slots = &mut rig.db.view.as_mut().unwrap().slots;
-    slots.iter_mut().for_each(|slot| slot.epoch = Epoch(1));
+    rig.db.restore(Some(backup));
     let m2 = rig.ms();
-    let old = rig.give(m2);
-    let back = &mut rig.db.view.as_mut().unwrap().slots[b().partition().index()];
-    back.epoch = Epoch(higher.0 - 1);
-    assert!(old > higher);
-    let (target, s) = (rig.link(m2, 2), crate::rig::Session::new(1));
+    rig.give(m2);
+    let old = Epoch(higher.0 - 1);
+    rig.db.view.as_mut().unwrap().slots[b().partition().index()].epoch = old;
+    let (sender, target, s) = (rig.link(m2, 1), rig.link(m2, 2), Session::new(1));
     rig.tell(target);
-    rig.register(target, Epoch(higher.0 - 1), &s);
+    rig.hold(m2, Kind::ChangeView);
+    rig.register(target, old, &s);
+    rig.send(sender, old, "m2");
+    rig.pass(500);
+    assert_eq!(rig.counters(m2).fenced, 0, "M2 works under the epoch that went back");
+    assert_eq!(rig.shown(target, &s), NOTHING, "m2 overtakes what the owner may not touch");
+    rig.release(m2, Kind::ChangeView);
     rig.pass(1_500);
     let now = rig.epoch();
     assert!(now > higher, "the partition is taken anew");
     rig.register(target, now, &s);
-    assert_eq!(rig.shown(target, &s), ["m1"]);
+    rig.send_again(sender, now, "m2");
+    assert_eq!(rig.shown(target, &s), ["m1", "m2"]);
 }
 
 /// A BS hears of an older view on a new link, then of a higher number with a lower epoch.

@@ -207,6 +207,13 @@ impl Lane {
         let only_expired = full && fresh.len() == 0 && self.work().gone.len() > expired_before;
         let mut left = false;
         for document in fresh.by_ref() {
+            if document.stamp.epoch > env.epoch {
+                // Not this lane's to hand out, nor to pass: it dies when the view is taken anew.
+                env.effects.push(Effect::Anew(document.stamp.epoch));
+                self.work().retry_at = env.now + RETRY_MS;
+                left = true;
+                break;
+            }
             if !self.work().has_room_of(env.config.window_max) {
                 left = true;
                 break;
@@ -282,6 +289,7 @@ impl Lane {
         if !self.direct || self.route.is_none() {
             return;
         }
+        let (mut found, end) = (false, page.end);
         for document in self.fresh(env, page.documents) {
             let work = self.work();
             if work.confirming.iter().any(|h| h.key == document.key)
@@ -290,8 +298,11 @@ impl Lane {
                 continue;
             }
             env.counters.late_writes += 1;
+            found = true;
             self.hand_document(env, document, true);
         }
+        // One late command may have written many; the next sweep is far away.
+        self.work().sweep_mail |= found && !end;
     }
 }
 

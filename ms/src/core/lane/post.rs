@@ -213,7 +213,9 @@ impl Lane {
         let (outcome, reason) = held.given_up_as(reason);
         let work = self.work();
         work.forget_key(held.hash);
-        if held.kept != Kept::No || held.maybe {
+        // A document goes only after its ack or its expiry: under this key an earlier copy may lie
+        // there that was called stored.
+        if reason == Some(Reason::Expired) && (held.kept != Kept::No || held.maybe) {
             work.gone.push(held.key);
         }
         for waiter in held.waiters {

@@ -1,6 +1,6 @@
 //! The store on a MongoDB replica set (6.0 or later). The only module that names the driver.
 //!
-//! Each call is one command (a few where a batch must be cut), sent by [`call`] with majority
+//! Each call is one command (a few where a batch must be cut), sent by `call` with majority
 //! concern and a bounded time, and never repeated here: what an unanswered write means is for
 //! those who decide. Names of fields are those of the older deployments, spelling included.
 

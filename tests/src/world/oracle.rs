@@ -1,0 +1,386 @@
+//! The judge: what servers and terminals said, held against the promises.
+
+use wardlink_bs::core::api::Event as BsEvent;
+use wardlink_ms::store::ViewChange;
+use wardlink_wire::link::{ToBs, ToMs};
+use wardlink_wire::terminal::{Down, DownMessage, Up};
+use wardlink_wire::{CloseCode, Epoch, MessageId, MsId, Outcome, Reason};
+
+use super::cover::Reached;
+use super::db::BASE_MS;
+use super::model::{FromTerminal, Show, ToTerminal};
+use super::{Ev, World, trace};
+
+/// How much later than its deadline a result may come, in milliseconds: two ticks.
+const SLACK_MS: u64 = 150;
+/// Clocks of processes are rounded, and differ, in milliseconds.
+const ROUNDING_MS: u64 = 5;
+/// For so long a member must have been well so that nobody may judge it, in milliseconds.
+const WELL_MS: u64 = 7_000;
+
+/// When each MS was last missed by as many BSs as were linked to it.
+#[derive(Debug, Default)]
+pub(super) struct Fair {
+    missed: [u64; 3],
+}
+
+/// Place of a message by its id.
+pub(super) fn number_of(id: &MessageId) -> usize {
+    id.as_str()[1..].parse().expect("ids of the world are m and a number")
+}
+
+impl World {
+    pub(super) fn expires(&self, msg: usize) -> u64 {
+        let message = &self.messages[msg];
+        let ttl = message.ttl_s.unwrap_or(u32::MAX).min(self.profile.ttl_s);
+        message.sent + u64::from(ttl) * 1000
+    }
+
+    /// An MS sent an item.
+    pub(super) fn ms_said(&mut self, m: usize, link: usize, item: &ToBs) {
+        match item {
+            ToBs::Result(result) => {
+                let Some(&msg) = self.links[link].seqs.get(result.seq as usize - 1) else {
+                    return self.violate("P1", format!("ms{m} answers an unknown seq"));
+                };
+                self.ms_told(m, msg, result.outcome);
+            }
+            ToBs::Deliver(deliver) => {
+                let msg = number_of(&deliver.id);
+                let delivers = &mut self.messages[msg].delivers;
+                delivers.retain(|(session, _, _)| *session != deliver.session);
+                delivers.push((deliver.session, deliver.epoch, self.sequence));
+                if deliver.create_at_ms > BASE_MS + self.now + ROUNDING_MS {
+                    self.violate("P6", format!("m{msg} was accepted in the future"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// An owner gave up more messages than it told of: their links are gone. Which, is its own
+    /// knowledge; those that it may be have lost their places.
+    pub(super) fn given_up_silently(&mut self) {
+        let full = self.profile.mailbox_max < 50;
+        for message in self.messages.iter_mut().filter(|m| !m.received) {
+            message.refused |= full || message.due <= self.now;
+        }
+    }
+
+    fn ms_told(&mut self, m: usize, msg: usize, outcome: Outcome) {
+        let message = &mut self.messages[msg];
+        match outcome {
+            Outcome::Rejected | Outcome::Unknown => message.refused = true,
+            Outcome::Delivered => {
+                message.promised = true;
+                if !message.acked {
+                    self.violate("P1", format!("ms{m} called m{msg} delivered, nobody acked it"));
+                }
+            }
+            Outcome::Stored => {
+                message.promised = true;
+                let (acked, to) = (message.acked, message.to);
+                let id = message.id.clone();
+                let kept = self.db.mailbox(to).iter().any(|doc| doc.key.id == id);
+                if !kept && !acked && self.expires(msg) > self.now {
+                    self.violate("P1", format!("ms{m} called m{msg} stored, and it is not there"));
+                }
+            }
+        }
+    }
+
+    /// A BS sent an item.
+    pub(super) fn bs_said(&mut self, link: usize, item: &ToMs) {
+        if let ToMs::Send(send) = item {
+            let msg = number_of(&send.id);
+            self.links[link].seqs.push(msg);
+            let due = self.now + u64::from(send.deadline_ms);
+            self.messages[msg].due = self.messages[msg].due.min(due);
+            if self.links[link].seqs.len() as u64 != send.seq {
+                self.violate("link", format!("seq {} of link {link} is out of order", send.seq));
+            }
+        }
+    }
+
+    /// What a BS is about to be told.
+    pub(super) fn before_bs(&mut self, _b: usize, event: &BsEvent) {
+        match event {
+            BsEvent::SessionOpened { session, .. } => {
+                if let Some(s) = self.session_of(*session) {
+                    self.sessions[s].bs_open = true;
+                    self.sessions[s].known = true;
+                }
+            }
+            BsEvent::SessionClosed(session) => {
+                if let Some(s) = self.session_of(*session) {
+                    self.sessions[s].bs_open = false;
+                }
+            }
+            BsEvent::Up(session, Up::Send(send)) => {
+                let Some(s) = self.session_of(*session) else { return };
+                let msg = number_of(&send.id);
+                let place = self.sessions[s].sent.iter().position(|sent| sent.msg == msg);
+                let due = u64::from(self.profile.deadline) + SLACK_MS;
+                if let Some(place) = place {
+                    self.after(due, Ev::Deadline(s, place));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn check_deadline(&mut self, s: usize, place: usize) {
+        let session = &self.sessions[s];
+        let sent = session.sent[place];
+        if !session.bs_open || sent.results > 0 {
+            return;
+        }
+        let process = &self.bs[session.bs].process;
+        if process.paused {
+            return self.after(300, Ev::Deadline(s, place));
+        }
+        if process.resumed + SLACK_MS > self.now {
+            return self.after(SLACK_MS, Ev::Deadline(s, place));
+        }
+        let text = format!("m{} has no result at its deadline", sent.msg);
+        self.violate("P1", text);
+    }
+
+    /// A BS sent a frame to a terminal.
+    pub(super) fn shown_or_told(&mut self, s: usize, down: &Down) {
+        match down {
+            Down::Message(message) => self.shown(s, message),
+            Down::Result { id, outcome, reason } => {
+                self.told(s, number_of(id), *outcome, *reason);
+            }
+            _ => {}
+        }
+    }
+
+    fn shown(&mut self, s: usize, down: &DownMessage) {
+        let msg = number_of(&down.id);
+        let id = self.sessions[s].id;
+        let session = trace::short(id.0);
+        self.hit(Reached::Shown);
+        if down.redelivered {
+            self.hit(Reached::ShownMarked);
+        }
+        say!(
+            self,
+            format!("bs{}", self.sessions[s].bs),
+            format!("shows m{msg} to session {session} as {}", down.seq),
+        );
+        if self.sessions[s].shown.contains(&msg) {
+            self.violate("P3", format!("m{msg} was shown to session {session} twice"));
+        }
+        self.sessions[s].shown.push(msg);
+        let message = &self.messages[msg];
+        let handed = message.delivers.iter().find(|(session, _, _)| *session == id);
+        let (epoch, order) = handed.map_or((Epoch(0), 0), |(_, epoch, order)| (*epoch, *order));
+        let known = message
+            .shows
+            .iter()
+            .any(|show| show.epoch == epoch && show.session != s && show.order < order);
+        let unmarked = known && !down.redelivered && !message.unclean && message.attempts == 1;
+        let elsewhere = message.to != self.sessions[s].end;
+        let rejected = message.rejected && message.attempts == 1;
+        if unmarked {
+            let text = format!("m{msg} was shown to an earlier session, and again unmarked");
+            self.violate("P3", text);
+        }
+        if elsewhere {
+            self.violate("P8", format!("m{msg} was shown to another end"));
+        }
+        if rejected {
+            self.violate("P1", format!("m{msg} was rejected, and shown"));
+        }
+        self.check_expiry(msg, down.at_ms);
+        self.messages[msg].shows.push(Show { session: s, epoch, order });
+        self.check_window(s, epoch);
+    }
+
+    /// A BS knows the database's clock by what an MS told it some time ago.
+    fn check_expiry(&mut self, msg: usize, at_ms: u64) {
+        let slowest = self.profile.paths.iter().flatten().max().copied().unwrap_or(0);
+        let slack = slowest + self.profile.jitter + self.profile.stall_max + 20;
+        let ttl = self.messages[msg].ttl_s.unwrap_or(u32::MAX).min(self.profile.ttl_s);
+        let expires = at_ms + u64::from(ttl) * 1000;
+        if BASE_MS + self.now > expires + slack {
+            let late = BASE_MS + self.now - expires;
+            self.violate("P6", format!("m{msg} was shown {late} ms after its expiry"));
+        }
+    }
+
+    /// What one owner has handed out to one session and is not acked is bounded.
+    fn check_window(&mut self, s: usize, epoch: Epoch) {
+        let session = &self.sessions[s];
+        let waits = session.shown[session.acked..].iter().filter(|msg| {
+            self.messages[**msg].shows.iter().any(|show| show.session == s && show.epoch == epoch)
+        });
+        let bound = 2 * self.profile.window_max + 1;
+        // The terminal's acks are on their way for a while.
+        let on_the_way = session.received - session.acked.min(session.received);
+        if waits.count() > bound + on_the_way {
+            self.violate("P7", format!("more than {bound} messages of one window are out"));
+        }
+    }
+
+    fn told(&mut self, s: usize, msg: usize, outcome: Outcome, reason: Option<Reason>) {
+        say!(
+            self,
+            format!("bs{}", self.sessions[s].bs),
+            format!("result of m{msg}: {outcome} {reason:?}"),
+        );
+        self.hit(match outcome {
+            Outcome::Delivered => Reached::Delivered,
+            Outcome::Stored => Reached::Stored,
+            Outcome::Rejected => Reached::Rejected,
+            Outcome::Unknown => Reached::Unknown,
+        });
+        match reason {
+            Some(Reason::MailboxFull) => self.hit(Reached::MailboxFull),
+            Some(Reason::Overloaded) => self.hit(Reached::Overloaded),
+            Some(Reason::TooLarge) => self.hit(Reached::TooLarge),
+            Some(Reason::Expired) => self.hit(Reached::Expired),
+            Some(Reason::IdReused) => self.hit(Reached::IdReused),
+            Some(_) => self.hit(Reached::GivenUp),
+            None => {}
+        }
+        let Some(sent) = self.sessions[s].sent.iter_mut().find(|sent| sent.msg == msg) else {
+            return self.violate("P1", format!("a result of m{msg}, which was not sent here"));
+        };
+        sent.results += 1;
+        let twice = sent.results > sent.times;
+        if twice {
+            self.violate("P1", format!("m{msg} got more than one result"));
+        }
+        let message = &mut self.messages[msg];
+        let refused = matches!(outcome, Outcome::Rejected | Outcome::Unknown);
+        message.refused |= refused;
+        let (acked, once, shown) =
+            (message.acked, message.attempts == 1, !message.shows.is_empty());
+        if outcome == Outcome::Delivered && !acked {
+            self.violate("P1", format!("m{msg} was called delivered, and nobody acked it"));
+        }
+        if outcome == Outcome::Rejected && once {
+            self.messages[msg].rejected = true;
+            if shown {
+                self.violate("P1", format!("m{msg} was shown, and called rejected"));
+            }
+        }
+        let excused = matches!(reason, Some(Reason::Overloaded));
+        if refused && self.profile.calm() && !excused && self.sessions[s].term_open {
+            let text = format!("m{msg} was {outcome} ({reason:?}) though nothing failed for long");
+            self.violate("P2", text);
+        }
+    }
+
+    /// A terminal got a message.
+    pub(super) fn received(&mut self, s: usize, down: &DownMessage) {
+        let msg = number_of(&down.id);
+        self.sessions[s].received = down.seq as usize;
+        let message = &mut self.messages[msg];
+        if std::mem::replace(&mut message.received, true) || message.acked || message.refused {
+            return;
+        }
+        let to = message.to;
+        // An earlier copy of it may have expired, and with it its place.
+        if self.expires(msg) <= self.now {
+            return;
+        }
+        for (session, place) in self.messages[msg].places.clone() {
+            let later = self.sessions[session].sent[place + 1..].iter().find(|sent| {
+                let other = &self.messages[sent.msg];
+                other.to == to && other.received
+            });
+            if let Some(later) = later.map(|sent| sent.msg) {
+                let text = format!("m{msg} was shown after m{later}, which was sent after it");
+                return self.violate("P4", text);
+            }
+        }
+    }
+
+    pub(super) fn session_closed_by_bs(&mut self, s: usize, code: CloseCode) {
+        self.sessions[s].bs_open = false;
+        say!(
+            self,
+            format!("bs{}", self.sessions[s].bs),
+            format!("closes session {}: {code:?}", trace::short(self.sessions[s].id.0)),
+        );
+        if code == CloseCode::Replaced {
+            self.hit(Reached::Superseded);
+            let session = &self.sessions[s];
+            let end = session.end;
+            let program = session.program;
+            let by_other =
+                self.sessions.iter().any(|o| o.end == end && o.program != program && o.known);
+            let by_newer = self.sessions.iter().any(|o| o.program == program && o.n > session.n);
+            let ordered = self.programs[program].client.is_some();
+            if ordered && !by_other && !by_newer {
+                let n = session.n;
+                self.violate("P5", format!("the newest session (n {n}) was replaced"));
+            }
+        }
+        let delay = self.terminal_delay();
+        let at = self.sessions[s].down.arrival(self.now, delay);
+        self.at(at, Ev::ToTerminal(s, ToTerminal::Closed(Some(code))));
+        // The connection is closed; nothing more of it is read.
+        let _ = FromTerminal::Closed;
+    }
+
+    fn ms_named(&self, id: MsId) -> Option<usize> {
+        (0..self.ms.len())
+            .find(|m| self.ms[*m].core.as_ref().is_some_and(|c| c.snapshot().me == id))
+    }
+
+    /// Notes by whom each MS is missed now.
+    pub(super) fn look_at_links(&mut self) {
+        let alive: Vec<usize> =
+            (0..self.bs.len()).filter(|b| self.bs[*b].process.core.is_some()).collect();
+        for m in 0..self.ms.len() {
+            let linked = |b: &&usize| {
+                self.paths[**b][m].link.is_some_and(|link| {
+                    let link = &self.links[link];
+                    link.bs_open && link.ms_open && !link.cut
+                })
+            };
+            let linked = alive.iter().filter(linked).count();
+            if alive.len() - linked >= linked {
+                self.fair.missed[m] = self.now;
+            }
+        }
+    }
+
+    /// A change of the view by an MS, judged as to whether its victims deserved it.
+    pub(super) fn judge_change(&mut self, by: usize, change: &ViewChange) {
+        self.look_at_links();
+        let Some(doc) = self.db.view() else { return };
+        if change.expect.is_none_or(|key| key.id != doc.view.id) {
+            return;
+        }
+        let old = doc.view.clone();
+        for &gone in &change.removed {
+            let Some(m) = self.ms_named(gone) else { continue };
+            if m == by {
+                continue;
+            }
+            self.hit(Reached::TakenOut);
+            let well = !self.ms[m].paused && self.ms[m].troubled + WELL_MS < self.now;
+            if self.profile.fair() && well {
+                self.violate("live", format!("ms{m} was taken out though it never stood still"));
+            }
+        }
+        for &ms in &change.to.members {
+            if old.owned_by(ms) == 0 || change.to.owned_by(ms) > 0 {
+                continue;
+            }
+            self.hit(Reached::LostParts);
+            let Some(m) = self.ms_named(ms) else { continue };
+            let well = !self.ms[m].paused && self.ms[m].troubled + WELL_MS < self.now;
+            if self.profile.fair() && well && self.fair.missed[m] + WELL_MS < self.now {
+                let text = format!("ms{m} lost its partitions though few missed it");
+                self.violate("live", text);
+            }
+        }
+    }
+}
