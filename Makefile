@@ -26,7 +26,7 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: toolchain ## One MS, two BSs and the playground on this machine, until Ctrl-C
+run: toolchain ## One MS and two BSs on this machine, until Ctrl-C
 	cargo run --release -p wardlink -- dev
 
 .PHONY: demo

@@ -11,6 +11,7 @@ use wardlink_link::{Out, Queue};
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::Stop;
 use wardlink_wire::link::ToMs;
+use wardlink_wire::terminal::Up;
 use wardlink_wire::{CloseCode, SessionId};
 
 use super::input::Input;
@@ -111,6 +112,10 @@ impl Engine {
                 let answers = errors.into_iter().map(|error| Out::Item(ToMs::Error(error)));
                 self.outbox.entry(link).or_default().extend(answers);
             }
+            Input::BadFrame(link) => {
+                self.outbox.entry(link).or_default().push(Out::Close(CloseCode::ProtocolError));
+                self.event(Event::LinkClosed(link));
+            }
             Input::LinkClosed(link) => {
                 self.queues.remove(&link);
                 self.event(Event::LinkClosed(link));
@@ -123,7 +128,18 @@ impl Engine {
                     self.event(Event::SessionOpened { session, end, client, n, acks });
                 }
             }
-            Input::Up(session, up) => self.event(Event::Up(session, up)),
+            Input::Up(session, up) => {
+                let sends = matches!(up, Up::Send(_));
+                self.event(Event::Up(session, up));
+                // Twice what the terminal was told: one that keeps to it is always read, for its
+                // acks come on the same socket.
+                if sends
+                    && self.core.open_sends_of(session) >= self.core.session_sends() * 2
+                    && let Some(outbox) = self.terminals.get(&session)
+                {
+                    outbox.hold();
+                }
+            }
             Input::Written(session, seq) => self.event(Event::Written(session, seq)),
             Input::SessionClosed(session) => {
                 if self.terminals.remove(&session).is_some() {

@@ -21,6 +21,8 @@ pub(super) enum Input {
     Heard(LinkId, Option<u64>),
     /// Items that could not be used, and are answered.
     Unusable(LinkId, Vec<ErrorItem>),
+    /// A frame was none: the link is to be closed.
+    BadFrame(LinkId),
     LinkClosed(LinkId),
     SessionOpened {
         query: Query,

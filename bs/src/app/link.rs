@@ -4,17 +4,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use wardlink_link::{Socket, Writer};
 use wardlink_wire::link::{json, proto};
 
 use super::input::Input;
 use crate::core::api::LinkId;
+
+/// How long the last frames of a link, a close frame among them, may take.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Serves one connected link until it ends.
 pub(super) async fn serve(socket: Socket, inputs: &mpsc::Sender<Input>) {
@@ -34,7 +39,9 @@ pub(super) async fn serve(socket: Socket, inputs: &mpsc::Sender<Input>) {
     }
     // The engine is gone only at the end of the process.
     let _ = inputs.send(Input::LinkClosed(link)).await;
-    writing.abort();
+    if !writing.is_finished() && timeout(LAST, &mut writing).await.is_err() {
+        writing.abort();
+    }
 }
 
 async fn read(link: LinkId, mut source: SplitStream<Socket>, inputs: &mpsc::Sender<Input>) {
@@ -65,6 +72,8 @@ async fn read(link: LinkId, mut source: SplitStream<Socket>, inputs: &mpsc::Send
             Ok(items) => items,
             Err(error) => {
                 tracing::warn!(link = link.0, %error, "link sent a frame that is none, closing it");
+                // The engine is gone only at the end of the process.
+                let _ = inputs.send(Input::BadFrame(link)).await;
                 return;
             }
         };

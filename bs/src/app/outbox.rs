@@ -18,6 +18,8 @@ struct State {
     frames: VecDeque<Down>,
     bytes: usize,
     close: Option<CloseCode>,
+    /// As many sends are open as the terminal may have and more: it is not read.
+    full: bool,
 }
 
 /// One terminal's outbox, shared by the engine and the session's task.
@@ -38,6 +40,8 @@ impl Outbox {
     pub(super) fn push(&self, down: Down) -> bool {
         let fits = self.with(|state| {
             state.bytes += cost(&down);
+            // A result makes room; whether there still is too little shows at the next send.
+            state.full &= !matches!(down, Down::Result { .. });
             if state.bytes > WAITING_BYTES {
                 state.close.get_or_insert(CloseCode::TooSlow);
                 return false;
@@ -47,6 +51,17 @@ impl Outbox {
         });
         self.0.1.notify_one();
         fits
+    }
+
+    /// The terminal is not to be read until its next result.
+    pub(super) fn hold(&self) {
+        self.with(|state| state.full = true);
+        self.0.1.notify_one();
+    }
+
+    /// Whether the terminal is not to be read now.
+    pub(super) fn holds(&self) -> bool {
+        self.with(|state| state.full)
     }
 
     /// Closes after what waits already.

@@ -37,8 +37,6 @@ const WRITE: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 1_024;
 /// Frames that do not wait for a write of their own.
 const WRITE_BYTES: usize = 4 * 1_024;
-/// Sends without a result at which a terminal is not read any more; the core refuses at more.
-const OPEN_SENDS: usize = 256;
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -56,7 +54,7 @@ pub(super) async fn serve(stream: TcpStream, inputs: mpsc::Sender<Input>) {
     let Ok(session) = answer.await else { return };
     let acks = query.acks;
     drop(query);
-    let mut terminal = Terminal { socket, session, acks, inputs, open: 0 };
+    let mut terminal = Terminal { socket, session, acks, inputs };
     let code = terminal.run(&outbox).await;
     // The engine is gone only at the end of the process.
     let _ = terminal.inputs.send(Input::SessionClosed(session)).await;
@@ -108,8 +106,6 @@ struct Terminal {
     session: SessionId,
     acks: bool,
     inputs: mpsc::Sender<Input>,
-    /// Sends without a result.
-    open: usize,
 }
 
 impl Terminal {
@@ -121,7 +117,7 @@ impl Terminal {
         loop {
             let next = heard + if pinged { SILENT } else { PING };
             tokio::select! {
-                message = self.socket.next(), if self.open < OPEN_SENDS => {
+                message = self.socket.next(), if !outbox.holds() => {
                     (heard, pinged) = (Instant::now(), false);
                     match message {
                         Some(Ok(Message::Text(text))) => self.up(&text, outbox).await?,
@@ -159,13 +155,11 @@ impl Terminal {
     /// A frame of the terminal. `None`: the engine is gone.
     async fn up(&mut self, text: &Utf8Bytes, outbox: &Outbox) -> Option<()> {
         match Up::decode(text) {
-            Ok(up) => {
-                self.open += usize::from(matches!(up, Up::Send(_)));
-                self.inputs.send(Input::Up(self.session, up)).await.ok()
-            }
-            Err(BadUp { code: TerminalError::Invalid, id: Some(id), .. }) => {
-                // A message that can never go has a result like any other.
-                self.open += 1;
+            Ok(up) => self.inputs.send(Input::Up(self.session, up)).await.ok(),
+            Err(BadUp { code: TerminalError::Invalid, text, id: Some(id) }) => {
+                // A message that can never go has a result like any other; what is wrong with it
+                // is said before.
+                outbox.push(Down::Error { code: TerminalError::Invalid, text, id: None });
                 let (outcome, reason) = (Outcome::Rejected, Some(Reason::Invalid));
                 outbox.push(Down::Result { id, outcome, reason });
                 Some(())
@@ -181,10 +175,8 @@ impl Terminal {
     async fn write(&mut self, frames: &mut VecDeque<Down>) -> Option<()> {
         let mut shown = None;
         for down in frames.drain(..) {
-            match &down {
-                Down::Result { .. } => self.open = self.open.saturating_sub(1),
-                Down::Message(message) => shown = Some(message.seq),
-                _ => {}
+            if let Down::Message(message) = &down {
+                shown = Some(message.seq);
             }
             self.socket.feed(Message::text(down.to_json())).await.ok()?;
         }

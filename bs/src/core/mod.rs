@@ -163,6 +163,16 @@ impl Core {
         self.sessions.len()
     }
 
+    /// Sends that a session may have open, as it was told.
+    pub fn session_sends(&self) -> usize {
+        self.config.session_sends
+    }
+
+    /// Sends of one session without a result.
+    pub fn open_sends_of(&self, session: SessionId) -> usize {
+        self.sessions.get(&session).map_or(0, Session::open_sends)
+    }
+
     /// Sends without a result.
     pub fn open_sends(&self) -> usize {
         self.up.open_count()
@@ -445,7 +455,7 @@ impl Core {
         let here: Vec<SessionId> = self
             .sessions
             .iter()
-            .filter(|(_, s)| owned.contains(&s.partition))
+            .filter(|(_, s)| ms.is_some() && view.slot(s.partition).owner == ms)
             .map(|(id, _)| *id)
             .collect();
         if !planted(Defect::NoRegisterOnLink) {
@@ -634,9 +644,9 @@ impl Core {
             }
             return;
         }
-        // Twice the limit that the terminal was told: a shell that stops reading there, and a
-        // frame under way, stay below.
-        if full || entry.open_sends() >= limit * 2 {
+        // Beyond twice the limit that the terminal was told, where the shell stops reading it,
+        // nothing honest arrives.
+        if full || entry.open_sends() > limit * 2 {
             return refuse(send.id, Reason::Overloaded, actions);
         }
         let deadline = now + Millis::from(self.config.deadline_ms);

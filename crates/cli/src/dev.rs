@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long, env = "WARDLINK_DATA", value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 
-    /// Address and port of the message server's /view, /livez, /readyz and /metrics
+    /// Address and port of the message server's /view, /livez and /readyz
     #[arg(long, env = "WARDLINK_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     #[arg(default_value = "127.0.0.1:9090", value_parser = parse_listen)]
     pub(crate) admin_listen: SocketAddr,
@@ -99,7 +99,7 @@ fn hello(urls: &[String; 2], admin: SocketAddr, data: &str) -> String {
     let [one, two] = urls;
     let mode = styled(NOTE, "development mode: nobody is checked");
     let _ = writeln!(text, "  terminals  {one}  {two}  ({mode})");
-    let _ = writeln!(text, "  admin      http://{admin}/view, /readyz, /metrics");
+    let _ = writeln!(text, "  admin      http://{admin}/view, /readyz");
     let _ = writeln!(text, "  data       {data}");
     text
 }

@@ -44,7 +44,7 @@ impl CommonSettings {
 /// Settings of every server.
 #[derive(Clone, Debug, clap::Args)]
 pub struct AdminSettings {
-    /// Address and port of /livez, /readyz and /metrics
+    /// Address and port of /livez and /readyz
     #[arg(long, env = "WARDLINK_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     #[arg(value_parser = parse_listen, default_value = "0.0.0.0:9090")]
     pub admin_listen: SocketAddr,

@@ -246,6 +246,7 @@ fn a_terminal_is_told_what_was_wrong_and_with_which_message() {
         (r#"{"type":"send","id":"m 1"}"#.to_owned(), TerminalError::Invalid, false),
         (r#"{"type":"send","id":{},"to":7}"#.to_owned(), TerminalError::Invalid, false),
         (r#"{"type":"ack"}"#.to_owned(), TerminalError::Invalid, false),
+        (r#"{"type":"ack","seq":"1","id":"m1"}"#.to_owned(), TerminalError::Invalid, false),
         (r#"{"type":"ack","seq":-1}"#.to_owned(), TerminalError::Invalid, false),
         (r#"{"type":"ack","seq":"1"}"#.to_owned(), TerminalError::Invalid, false),
         (r#"{"type":"token","token":7}"#.to_owned(), TerminalError::Invalid, false),

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use wardlink_link::{Out, Queue};
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::Stop;
-use wardlink_wire::ServerId;
 use wardlink_wire::link::{ToBs, json};
+use wardlink_wire::{CloseCode, ServerId};
 
 use super::Config;
 use super::database::Database;
@@ -127,6 +127,10 @@ impl Engine {
             Input::Unusable(link, errors) => {
                 let answers = errors.into_iter().map(|error| Out::Item(ToBs::Error(error)));
                 self.outbox.entry(link).or_default().extend(answers);
+            }
+            Input::BadFrame(link) => {
+                self.outbox.entry(link).or_default().push(Out::Close(CloseCode::ProtocolError));
+                self.event(Event::LinkClosed(link));
             }
             Input::LinkClosed(link) => {
                 self.queues.remove(&link);

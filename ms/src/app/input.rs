@@ -24,6 +24,8 @@ pub(super) enum Input {
     Heard(LinkId),
     /// Items that could not be used, and are answered.
     Unusable(LinkId, Vec<ErrorItem>),
+    /// A frame was none: the link is to be closed.
+    BadFrame(LinkId),
     LinkClosed(LinkId),
     Replies(Vec<(OpId, StoreReply)>),
     Snapshot(oneshot::Sender<Snapshot>),

@@ -26,6 +26,8 @@ use crate::core::api::{LinkId, PlainItem};
 
 /// A handshake that takes longer is given up.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long the last frames of a link, a close frame among them, may take.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Serves one accepted connection until it ends.
 pub(super) async fn serve(stream: TcpStream, inputs: mpsc::Sender<Input>) {
@@ -51,7 +53,7 @@ pub(super) async fn serve(stream: TcpStream, inputs: mpsc::Sender<Input>) {
     }
     // The engine drops its end of the queue, and with it the writer ends, after its last frame.
     let _ = inputs.send(Input::LinkClosed(link)).await;
-    if !writing.is_finished() {
+    if !writing.is_finished() && timeout(LAST, &mut writing).await.is_err() {
         writing.abort();
     }
 }
@@ -92,7 +94,7 @@ async fn read(
         let input = match message {
             Message::Binary(_) | Message::Text(_) if plain => match plain_items(&message) {
                 Ok(items) => Input::Plain(link, items),
-                Err(error) => return complain(link, error),
+                Err(error) => return complain(link, error, inputs).await,
             },
             Message::Binary(frame) => match items(link, proto::decode_to_ms(frame), inputs).await {
                 Some(items) => Input::Items(link, items),
@@ -114,8 +116,10 @@ async fn read(
     }
 }
 
-fn complain(link: LinkId, error: FrameError) {
+async fn complain(link: LinkId, error: FrameError, inputs: &mpsc::Sender<Input>) {
     tracing::warn!(link = link.0, %error, "link sent a frame that is none, closing it");
+    // The engine is gone only at the end of the process.
+    let _ = inputs.send(Input::BadFrame(link)).await;
 }
 
 /// The items of a frame that can be used; the others are answered with error items. `None`: the
@@ -125,7 +129,13 @@ async fn items(
     decoded: Result<Vec<Result<ToMs, ErrorItem>>, FrameError>,
     inputs: &mpsc::Sender<Input>,
 ) -> Option<Vec<ToMs>> {
-    let decoded = decoded.inspect_err(|error| complain(link, *error)).ok()?;
+    let decoded = match decoded {
+        Ok(decoded) => decoded,
+        Err(error) => {
+            complain(link, error, inputs).await;
+            return None;
+        }
+    };
     let (usable, errors) = wardlink_link::sort(decoded);
     if !errors.is_empty() {
         inputs.send(Input::Unusable(link, errors)).await.ok()?;

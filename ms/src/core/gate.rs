@@ -58,11 +58,11 @@ impl Core {
             return;
         };
         match (&entry.hello, item) {
+            (_, ToMs::Error(_)) => {}
             (None, ToMs::Hello(hello)) => self.hello(link, hello, now, actions),
             (None, _) => self.error(link, "hello must come first", actions),
             (Some(_), ToMs::Hello(_)) => self.error(link, "hello came twice", actions),
             (Some(_), ToMs::Known(known)) => self.known(link, known, now, actions),
-            (Some(_), ToMs::Error(_)) => {}
             (Some(_), item) => self.dispatch(link, item, now, actions),
         }
     }
@@ -205,7 +205,10 @@ impl Core {
                         let reason = Some(Reason::Overloaded);
                         let result =
                             SendResult { epoch: send.epoch, seq: send.seq, outcome, reason };
-                        return actions.push(Action::Send(link, ToBs::Result(result)));
+                        if !entry.plain {
+                            actions.push(Action::Send(link, ToBs::Result(result)));
+                        }
+                        return;
                     }
                     entry.open += 1;
                 }

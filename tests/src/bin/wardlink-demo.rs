@@ -47,6 +47,7 @@ struct Demo {
 impl Demo {
     async fn run() -> anyhow::Result<()> {
         println!("Wardlink: two MSs, two BSs and a database, each a process of its own.");
+        println!("They start; 10 s after the last change the MSs share out the partitions evenly.");
         let begun = Instant::now();
         let database = Database::start().await?;
         let cluster = Cluster::start(Store::Mongo(&database), 2, 2).await?;

@@ -124,7 +124,13 @@ impl World {
                 self.lose_view(matches!(fault, Fault::ViewLoss))
             }
             Fault::DbStop => {
-                let length = self.rng.skewed(300, self.profile.db_stop_max);
+                let max = self.profile.db_stop_max;
+                let long = self.rng.percent(35);
+                let length = if long {
+                    self.rng.range(max / 10 * 8, max)
+                } else {
+                    self.rng.skewed(300, max)
+                };
                 self.db_down_until = self.now + length;
                 say!(self, "db".to_owned(), format!("stops for {length} ms"));
                 self.hit(Reached::DbStop);
@@ -171,7 +177,10 @@ impl World {
         if !open.is_empty() {
             let link = self.rng.pick(&open);
             self.hit(Reached::LinkStall);
-            let until = self.now + self.rng.skewed(50, self.profile.stall_max);
+            let max = self.profile.stall_max;
+            let long = self.rng.percent(40);
+            let until = self.now
+                + if long { self.rng.range(max / 2, max) } else { self.rng.skewed(50, max) };
             let which = self.rng.below(3);
             if which != 0 {
                 self.links[link].up.stalled = until;

@@ -31,13 +31,15 @@ mod store;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod themes;
 mod trace;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use rustc_hash::FxHashMap;
 use wardlink_ms::core::api::{OpId, StoreReply};
-use wardlink_wire::EndId;
+use wardlink_wire::{EndId, Stamp};
 
 pub use self::cover::Cover;
 use self::cover::Reached;
@@ -76,6 +78,7 @@ enum Ev {
     Ack(usize),
     Act(usize),
     Connect(usize),
+    Return(usize),
     Fault(Fault),
     TtlPass,
     Deadline(usize, usize),
@@ -144,6 +147,12 @@ struct World {
     db: Db,
     db_down_until: u64,
     flights: Vec<Flight>,
+    /// Writes that wait for the next operation on their end.
+    held: Vec<usize>,
+    /// Which message an owner handed out under which stamp, by end.
+    stamps: FxHashMap<(usize, Stamp), usize>,
+    /// Who has the route of each end, as its owner said last.
+    routes: Vec<Option<oracle::Route>>,
     ends: Vec<EndId>,
     ms: Vec<Ms>,
     bs: Vec<Bs>,
@@ -187,6 +196,9 @@ impl World {
             sequence: 0,
             db_down_until: 0,
             flights: Vec::new(),
+            held: Vec::new(),
+            stamps: FxHashMap::default(),
+            routes: vec![None; ends.len()],
             ends,
             ms: Vec::new(),
             bs: Vec::new(),
@@ -196,7 +208,7 @@ impl World {
             sessions: Vec::new(),
             messages: Vec::new(),
             ids: 0,
-            hooks_left: 4,
+            hooks_left: profile.hooks,
             quiet: false,
             quiet_since: 0,
             settled: 0,
@@ -291,6 +303,7 @@ impl World {
             Ev::Ack(session) => self.ack(session),
             Ev::Act(program) => self.act(program),
             Ev::Connect(program) => self.connect(program),
+            Ev::Return(program) => self.come_again(program),
             Ev::Fault(fault) => self.fault(fault),
             Ev::TtlPass => self.ttl_pass(),
             Ev::Deadline(session, place) => self.check_deadline(session, place),

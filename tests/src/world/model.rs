@@ -208,6 +208,10 @@ pub(super) struct Message {
     pub(super) refused: bool,
     /// From when on an owner may have given it up without anybody to tell.
     pub(super) due: u64,
+    /// A BS sent it again.
+    pub(super) again: bool,
+    /// Epoch and place in time of an ack that reached the owner over the end's route.
+    pub(super) settled: Option<(Epoch, u64)>,
     /// Told `rejected` while there was one attempt only.
     pub(super) rejected: bool,
     /// An MS said `stored` or `delivered`.

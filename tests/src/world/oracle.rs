@@ -4,15 +4,18 @@ use wardlink_bs::core::api::Event as BsEvent;
 use wardlink_ms::store::ViewChange;
 use wardlink_wire::link::{ToBs, ToMs};
 use wardlink_wire::terminal::{Down, DownMessage, Up};
-use wardlink_wire::{CloseCode, Epoch, MessageId, MsId, Outcome, Reason};
+use wardlink_wire::{CloseCode, Epoch, MessageId, MsId, Outcome, Reason, SessionId};
 
 use super::cover::Reached;
 use super::db::BASE_MS;
 use super::model::{FromTerminal, Show, ToTerminal};
+use super::profile::Theme;
 use super::{Ev, World, trace};
 
 /// How much later than its deadline a result may come, in milliseconds: two ticks.
 const SLACK_MS: u64 = 150;
+/// Where nothing but BSs fails, a result comes long before its deadline, in milliseconds.
+const PROMPT_MS: u64 = 5_000;
 /// Clocks of processes are rounded, and differ, in milliseconds.
 const ROUNDING_MS: u64 = 5;
 /// For so long a member must have been well so that nobody may judge it, in milliseconds.
@@ -22,6 +25,13 @@ const WELL_MS: u64 = 7_000;
 #[derive(Debug, Default)]
 pub(super) struct Fair {
     missed: [u64; 3],
+}
+
+/// Who has the route of an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Route {
+    link: usize,
+    session: SessionId,
 }
 
 /// Place of a message by its id.
@@ -50,11 +60,44 @@ impl World {
                 let delivers = &mut self.messages[msg].delivers;
                 delivers.retain(|(session, _, _)| *session != deliver.session);
                 delivers.push((deliver.session, deliver.epoch, self.sequence));
+                let end = self.messages[msg].to;
+                self.stamps.insert((end, deliver.stamp), msg);
                 if deliver.create_at_ms > BASE_MS + self.now + ROUNDING_MS {
                     self.violate("P6", format!("m{msg} was accepted in the future"));
                 }
             }
+            ToBs::Registered(r) => {
+                let end = self.db.index(&r.end);
+                self.routes[end] = Some(Route { link, session: r.session });
+            }
             _ => {}
+        }
+    }
+
+    /// What reaches an MS: acks over the route of their end settle their messages.
+    pub(super) fn look_at_acks(&mut self, m: usize, link: usize, items: &[ToMs]) {
+        for item in items {
+            match item {
+                ToMs::Unregister(u) => {
+                    let end = self.db.index(&u.end);
+                    if self.routes[end].is_some_and(|route| route.session == u.session) {
+                        self.routes[end] = None;
+                    }
+                }
+                ToMs::Ack(a) if !a.expired && self.links[link].ms_open => {
+                    let end = self.db.index(&a.end);
+                    let route = Some(Route { link, session: a.session });
+                    let Some(&msg) = self.stamps.get(&(end, a.stamp)) else { continue };
+                    let handed = self.messages[msg]
+                        .delivers
+                        .iter()
+                        .any(|(session, epoch, _)| *session == a.session && *epoch == a.epoch);
+                    if handed && self.routes[end] == route && self.links[link].ms == m {
+                        self.messages[msg].settled = Some((a.epoch, self.sequence));
+                    }
+                }
+                _ => {}
+            }
         }
     }
 
@@ -94,6 +137,7 @@ impl World {
         if let ToMs::Send(send) = item {
             let msg = number_of(&send.id);
             self.links[link].seqs.push(msg);
+            self.messages[msg].again |= send.again;
             let due = self.now + u64::from(send.deadline_ms);
             self.messages[msg].due = self.messages[msg].due.min(due);
             if self.links[link].seqs.len() as u64 != send.seq {
@@ -120,7 +164,10 @@ impl World {
                 let Some(s) = self.session_of(*session) else { return };
                 let msg = number_of(&send.id);
                 let place = self.sessions[s].sent.iter().position(|sent| sent.msg == msg);
-                let due = u64::from(self.profile.deadline) + SLACK_MS;
+                let due = match self.profile.theme {
+                    Theme::Prompt => PROMPT_MS,
+                    _ => u64::from(self.profile.deadline) + SLACK_MS,
+                };
                 if let Some(place) = place {
                     self.after(due, Ev::Deadline(s, place));
                 }
@@ -142,7 +189,7 @@ impl World {
         if process.resumed + SLACK_MS > self.now {
             return self.after(SLACK_MS, Ev::Deadline(s, place));
         }
-        let text = format!("m{} has no result at its deadline", sent.msg);
+        let text = format!("m{} has no result in time", sent.msg);
         self.violate("P1", text);
     }
 
@@ -182,11 +229,18 @@ impl World {
             .iter()
             .any(|show| show.epoch == epoch && show.session != s && show.order < order);
         let unmarked = known && !down.redelivered && !message.unclean && message.attempts == 1;
+        let repeated = message.settled.is_some_and(|(of, at)| of == epoch && at < order)
+            && !message.unclean
+            && !message.again
+            && message.attempts == 1;
         let elsewhere = message.to != self.sessions[s].end;
         let rejected = message.rejected && message.attempts == 1;
         if unmarked {
             let text = format!("m{msg} was shown to an earlier session, and again unmarked");
             self.violate("P3", text);
+        }
+        if repeated {
+            self.violate("P3", format!("m{msg} was acked, and handed out again"));
         }
         if elsewhere {
             self.violate("P8", format!("m{msg} was shown to another end"));

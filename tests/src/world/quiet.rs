@@ -27,6 +27,9 @@ impl World {
         for path in self.paths.iter_mut().flatten() {
             path.blocked = 0;
         }
+        for slot in std::mem::take(&mut self.held) {
+            self.after(100, Ev::Apply(slot));
+        }
         for m in 0..self.ms.len() {
             let inc = self.ms[m].inc;
             self.ms_resume(m, inc);

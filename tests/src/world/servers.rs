@@ -323,7 +323,7 @@ impl World {
         self.bs[b].process.paused = false;
         self.bs[b].process.inbox.clear();
         self.bs[b].process.troubled = self.now;
-        let within = self.rng.pick(&[20, 3_000]);
+        let within = self.rng.pick(&[20, if self.profile.calm() { 1_000 } else { 3_000 }]);
         for link in 0..self.links.len() {
             let it = &mut self.links[link];
             if it.bs == b && it.bs_inc == inc && (it.ms_open || it.bs_open) {
@@ -421,6 +421,7 @@ impl World {
     }
 
     fn before_ms(&mut self, m: usize, link: LinkId, items: &[ToMs]) {
+        self.look_at_acks(m, link.0 as usize, items);
         if self.trace.on {
             for item in items {
                 if matches!(item, ToMs::Send(_) | ToMs::Register(_) | ToMs::Ack(_)) {

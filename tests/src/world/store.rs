@@ -3,10 +3,12 @@
 use wardlink_ms::core::api::{OpId, StoreOp, StoreReply, StoreValue};
 use wardlink_ms::store::{Applied, OpTime, Put, PutError, StoreError};
 
+use wardlink_wire::EndId;
+
 use super::cover::Reached;
 use super::db::Luck;
 use super::oracle::number_of;
-use super::profile::{What, When};
+use super::profile::{Theme, What, When};
 use super::{Ev, World, trace};
 
 /// An operation on its way.
@@ -79,6 +81,16 @@ impl World {
             flight.lost = true;
             self.partly(&mut flight);
             return self.launch(flight, delay);
+        }
+        if self.rng.permille(self.profile.held)
+            && matches!(flight.op, StoreOp::Append(_) | StoreOp::WriteRow(_))
+        {
+            self.hit(Reached::OpLate);
+            self.unclean(&flight.op);
+            flight.answered = true;
+            self.after(timeout, Ev::Reply(m, inc, id, failed(StoreError::Unknown)));
+            self.held.push(self.flights.len());
+            return self.flights.push(flight);
         }
         if self.rng.permille(late) {
             self.hit(Reached::OpLate);
@@ -160,6 +172,11 @@ impl World {
             return self.at(until, Ev::Apply(slot));
         }
         let (m, inc, id, lost) = (flight.ms, flight.inc, flight.id, flight.lost);
+        let due = flight.begun + self.profile.op_timeout;
+        if !self.held.is_empty() {
+            self.release(slot);
+        }
+        let flight = &self.flights[slot];
         let (answered, luck) = (flight.answered, flight.luck);
         self.check_change(slot);
         let reply = self.db.apply(&self.flights[slot].op, luck, self.now);
@@ -174,11 +191,48 @@ impl World {
             self.unclean_flight(slot);
         }
         if !answered && !lost {
-            self.flights[slot].answered = true;
-            let back = self.rng.below(self.profile.latency);
-            self.after(back, Ev::Reply(m, inc, id, reply));
+            let mut back = self.rng.below(self.profile.latency);
+            if !self.quiet && self.rng.permille(self.profile.slow_reply) {
+                back += self.rng.below(self.profile.slow_max);
+            }
+            if self.now + back > due {
+                self.at(due, Ev::Expire(slot));
+            } else {
+                self.flights[slot].answered = true;
+                self.after(back, Ev::Reply(m, inc, id, reply));
+            }
         }
+        self.lose_what_is_founded(slot);
         self.hook_applied(slot);
+    }
+
+    /// Lets late writes come just before an operation on the same end.
+    fn release(&mut self, before: usize) {
+        let Some(end) = end_of(&self.flights[before].op).cloned() else { return };
+        if !self.rng.percent(40) {
+            return;
+        }
+        let (now, later) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|slot| *slot != before && end_of(&self.flights[*slot].op) == Some(&end));
+        self.held = later;
+        for slot in now {
+            self.apply(slot);
+        }
+    }
+
+    /// A view founded anew is lost at once, so that somebody else founds one, too.
+    fn lose_what_is_founded(&mut self, slot: usize) {
+        let StoreOp::ChangeView(change) = &self.flights[slot].op else { return };
+        if change.expect.is_none()
+            && self.profile.theme == Theme::ViewLoss
+            && !self.quiet
+            && self.rng.percent(40)
+        {
+            self.hit(Reached::ViewLost);
+            say!(self, "db".to_owned(), "view document lost again".to_owned());
+            self.db.restore_view(None);
+        }
     }
 
     pub(super) fn expire(&mut self, slot: usize) {
@@ -305,6 +359,20 @@ impl World {
         let StoreOp::ChangeView(change) = &self.flights[slot].op else { return };
         let change = change.clone();
         self.judge_change(self.flights[slot].ms, &change);
+    }
+}
+
+/// The end that an operation of a lane is about.
+fn end_of(op: &StoreOp) -> Option<&EndId> {
+    match op {
+        StoreOp::Append(append) => Some(&append.end),
+        StoreOp::WriteRow(row) => Some(&row.end),
+        StoreOp::ReadMailbox { read, .. } => Some(&read.end),
+        StoreOp::ReadRow { end, .. }
+        | StoreOp::DeleteRow { end, .. }
+        | StoreOp::Count { end, .. }
+        | StoreOp::Delete { end, .. } => Some(end),
+        _ => None,
     }
 }
 

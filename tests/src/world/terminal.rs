@@ -57,7 +57,9 @@ impl World {
         if alive.is_empty() {
             return self.after(100, Ev::Connect(p));
         }
-        let bs = self.rng.pick(&alive);
+        let own = self.programs[p].end % self.bs.len();
+        let stays = self.profile.sticky && alive.contains(&own) && self.rng.percent(90);
+        let bs = if stays { own } else { self.rng.pick(&alive) };
         let s = self.sessions.len();
         let id = SessionId(uuid::Uuid::from_u128(SESSIONS + s as u128));
         let never = self.rng.permille(self.profile.ack_never);
@@ -97,6 +99,14 @@ impl World {
         for msg in pending {
             self.hit(Reached::Resent);
             self.transmit(s, msg);
+        }
+    }
+
+    /// A program that was replaced is started again by its user.
+    pub(super) fn come_again(&mut self, p: usize) {
+        if !self.quiet {
+            self.programs[p].stopped = false;
+            self.connect(p);
         }
     }
 
@@ -149,6 +159,8 @@ impl World {
             acked: false,
             refused: false,
             due: u64::MAX,
+            again: false,
+            settled: None,
             rejected: false,
             promised: false,
             unclean: false,
@@ -268,6 +280,10 @@ impl World {
                     let p = self.sessions[s].program;
                     if self.programs[p].session == Some(s) {
                         self.programs[p].stopped = true;
+                        if self.rng.permille(self.profile.returns) {
+                            let away = self.rng.range(50, 2_000);
+                            self.after(away, Ev::Return(p));
+                        }
                     }
                 }
                 self.forget(s);

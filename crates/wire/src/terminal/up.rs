@@ -41,7 +41,8 @@ impl Up {
     /// A `ttl` above 32 bits is cut to them; cutting it to the limit is the BS's.
     ///
     /// # Errors
-    /// What the terminal should be told, with the message's id where the frame has a readable one.
+    /// What the terminal should be told, with the message's id where the frame has a
+    /// readable one and may be a send.
     pub fn decode(text: &str) -> Result<Up, BadUp> {
         let malformed = |text| bad(TerminalError::Malformed, text, None);
         // serde would take an array for the fields in their order.
@@ -55,11 +56,11 @@ impl Up {
             Some("send") => send(&frame, id),
             Some("ack") => match frame.seq {
                 Field::Is(seq) => Ok(Up::Ack { seq }),
-                _ => Err(bad(TerminalError::Invalid, "seq must be a whole number", id)),
+                _ => Err(bad(TerminalError::Invalid, "seq must be a whole number", None)),
             },
             Some("token") => match frame.token {
                 Field::Is(token) => Ok(Up::Token(Token(token.into_owned()))),
-                _ => Err(bad(TerminalError::Invalid, "token must be a string", id)),
+                _ => Err(bad(TerminalError::Invalid, "token must be a string", None)),
             },
             Some(_) => Err(bad(TerminalError::UnknownType, "type is not known here", id)),
             None => Err(bad(TerminalError::Malformed, "type must be a string", id)),

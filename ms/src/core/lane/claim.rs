@@ -4,11 +4,12 @@ use wardlink_defect::{Defect, planted};
 use wardlink_wire::link::{Register, Registered, ToBs};
 use wardlink_wire::{ClientId, ServerId, SessionId, Stamp};
 
-use super::{Effect, Env, Holder, Known, Lane, Op, Route};
+use super::{Effect, Env, Holder, Known, Lane, Op, Route, Work};
 use crate::core::api::{Action, LinkId, Millis, StoreOp, StoreValue};
 use crate::store::{Applied, Row, StoreError};
 
-/// Most claims that wait in one lane; the oldest register is dropped (its BS repeats it).
+/// Claims that wait in one lane. Beyond, the oldest register that is not under way makes room
+/// (its BS repeats it); where there is none, only what ends the route is taken.
 const CLAIMS_MAX: usize = 16;
 /// A register that could not be decided for so long is dropped, in milliseconds: its BS repeats
 /// it every 3 s while it means it.
@@ -74,8 +75,8 @@ impl Lane {
                 return self.pump(env);
             }
         }
-        if work.claims.len() >= CLAIMS_MAX {
-            work.claims.remove(1);
+        if work.claims_are_full() {
+            return self.pump(env);
         }
         work.claims.push_back(Claim::Register { link, session, stamp, client, n, since: now });
         self.pump(env);
@@ -96,8 +97,11 @@ impl Lane {
             first = false;
             keep
         });
-        if work.claims.len() >= CLAIMS_MAX {
-            work.claims.remove(1);
+        // Without the route there is nothing here to leave; the row is the sweep's to find.
+        let routed = self.route.is_some_and(|route| route.session == session);
+        let work = self.work();
+        if work.claims_are_full() && !routed {
+            return self.pump(env);
         }
         work.claims.push_back(Claim::Unregister { server, session });
         self.pump(env);
@@ -323,6 +327,20 @@ impl Lane {
             let row = holder.row(env);
             self.work().op = Some(Op::RewriteRow);
             env.effects.push(Effect::Op(StoreOp::WriteRow(row)));
+        }
+    }
+}
+
+impl Work {
+    /// Whether there is no room for another claim, also after the oldest register made room.
+    fn claims_are_full(&mut self) -> bool {
+        if self.claims.len() < CLAIMS_MAX {
+            return false;
+        }
+        let is_register = |claim: &Claim| matches!(claim, Claim::Register { .. });
+        match self.claims.iter().skip(1).position(is_register) {
+            Some(at) => self.claims.remove(at + 1).is_none(),
+            None => true,
         }
     }
 }

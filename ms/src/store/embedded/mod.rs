@@ -95,10 +95,13 @@ impl EmbeddedStore {
         let synced = std::fs::File::open(&dir).and_then(|file| file.sync_all());
         synced.map_err(|error| failed(&error.to_string()))?;
         let loaded = tables::load(&database).map_err(|error| failed(&error.to_string()))?;
+        let clock = Clock::default();
+        // A folder that is new begins above what one that is gone has given: by the clock.
+        let time = loaded.time.max((clock.now_ms() / 1_000) << 32);
         let shared = Arc::new(Shared {
             database,
-            clock: Clock::default(),
-            time: AtomicU64::new(loaded.time),
+            clock,
+            time: AtomicU64::new(time),
             live: Live::new(loaded.view.as_ref(), loaded.seen),
             ttl_ms: AtomicU64::new(u64::from(message_ttl_s) * 1_000),
         });
