@@ -5,6 +5,7 @@
 //! its old place.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 
 use bytes::Bytes;
 use wardlink_defect::{Defect, planted};
@@ -66,7 +67,9 @@ pub(super) struct Link {
     slots: VecDeque<Slot>,
     first_seq: u64,
     open: usize,
+    /// Partitions that wait for credit, and which of them had it last: they take turns.
     blocked: BTreeSet<Partition>,
+    turn: Partition,
     parked: BTreeMap<Partition, Vec<ToBs>>,
     parked_items: usize,
 }
@@ -123,6 +126,7 @@ impl Upstream {
             first_seq: 1,
             open: 0,
             blocked: BTreeSet::new(),
+            turn: Partition(0),
             parked: BTreeMap::new(),
             parked_items: 0,
         };
@@ -317,7 +321,14 @@ impl Upstream {
     /// A partition that the credit of this link held up, while there is credit.
     pub(super) fn next_blocked(&mut self, link: LinkId) -> Option<Partition> {
         let entry = self.links.get_mut(&link)?;
-        if entry.open < entry.credit { entry.blocked.pop_first() } else { None }
+        if entry.open >= entry.credit {
+            return None;
+        }
+        let above = (Bound::Excluded(entry.turn), Bound::Unbounded);
+        let next = entry.blocked.range(above).next().or(entry.blocked.first()).copied()?;
+        entry.blocked.remove(&next);
+        entry.turn = next;
+        Some(next)
     }
 
     pub(super) fn has_parked(&self, link: LinkId, partition: Partition) -> bool {

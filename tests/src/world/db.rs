@@ -68,6 +68,8 @@ pub(super) struct Db {
     rows: Vec<History<Option<Row>>>,
     mail: Vec<History<Rc<Vec<Document>>>>,
     servers: BTreeMap<ServerId, u64>,
+    /// The highest epoch that each end's partition ever had.
+    highest: Vec<Epoch>,
     ttl_ms: u64,
 }
 
@@ -89,8 +91,9 @@ impl Db {
             backups: Vec::new(),
             rows: ends.iter().map(|_| History::new(None)).collect(),
             mail: ends.iter().map(|_| History::new(Rc::default())).collect(),
-            ends,
             servers: BTreeMap::new(),
+            highest: ends.iter().map(|_| Epoch(0)).collect(),
+            ends,
             ttl_ms: u64::from(ttl_s) * 1000,
         }
     }
@@ -111,6 +114,11 @@ impl Db {
 
     pub(super) fn view(&self) -> Option<&ViewDoc> {
         self.view.now().as_deref()
+    }
+
+    /// The highest epoch of an end that any view ever had.
+    pub(super) fn highest(&self, end: usize) -> Epoch {
+        self.highest[end]
     }
 
     pub(super) fn row(&self, end: usize) -> Option<&Row> {
@@ -272,6 +280,10 @@ impl Db {
 
     pub(super) fn set_view(&mut self, doc: Option<ViewDoc>, now: u64) {
         let time = self.grow(now);
+        for (highest, end) in self.highest.iter_mut().zip(&self.ends) {
+            let epoch = doc.as_ref().map(|doc| doc.view.slot(end.partition()).epoch);
+            *highest = (*highest).max(epoch.unwrap_or_default());
+        }
         let doc = doc.map(Rc::new);
         self.backups.extend(doc.clone());
         self.view.set(time, doc);

@@ -141,6 +141,8 @@ pub(super) struct Program {
     /// Messages without a result, oldest first.
     pub(super) pending: Vec<usize>,
     pub(super) no_acks: bool,
+    /// What it sent last at the fault-free end.
+    pub(super) probe: Option<usize>,
 }
 
 /// One connection of a terminal to a BS.

@@ -213,6 +213,9 @@ impl Profile {
             Theme::Prompt => p.prompt(rng),
             Theme::Mixed => p.mixed(rng),
         }
+        if p.calm() {
+            p.credit = p.credit.max(8);
+        }
         p
     }
 

@@ -10,7 +10,7 @@ const REST_MS: u64 = 60_000;
 /// A probe must be answered and acked within so long, in milliseconds.
 const PROBE_MS: u64 = 15_000;
 /// By so much a server may call a message expired too early, in milliseconds: the longest renewal.
-const UNSURE_MS: u64 = 3_500;
+pub(super) const UNSURE_MS: u64 = 3_500;
 /// Between two looks, in milliseconds.
 const POLL_MS: u64 = 250;
 
@@ -152,7 +152,19 @@ impl World {
         if !probed {
             return self.probe();
         }
-        let waits = self.messages.iter().position(|m| m.probe && !(m.acked && m.promised));
+        let mut waits = None;
+        for p in 0..self.programs.len() {
+            let Some(msg) = self.programs[p].probe else { continue };
+            let probe = &self.messages[msg];
+            if probe.refused && self.now < self.quiet_since + REST_MS {
+                // A queue within a server was still full.
+                self.programs[p].probe = Some(self.new_message(p, true));
+                return;
+            }
+            if !(probe.acked && probe.promised) {
+                waits = Some(msg);
+            }
+        }
         match waits {
             Some(msg) if self.messages[msg].sent + PROBE_MS < self.now => {
                 self.violate("live", format!("the probe m{msg} did not arrive"));
@@ -168,7 +180,7 @@ impl World {
         for p in 0..self.programs.len() {
             if self.programs[p].session.is_some_and(|s| self.sessions[s].bs_open) {
                 self.hit(Reached::Probes);
-                self.new_message(p, true);
+                self.programs[p].probe = Some(self.new_message(p, true));
             }
         }
     }

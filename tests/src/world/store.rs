@@ -259,9 +259,9 @@ impl World {
     /// Whether this is an append by who does not own the partition any more.
     fn is_of_a_former_owner(&self, slot: usize) -> bool {
         let StoreOp::Append(append) = &self.flights[slot].op else { return false };
-        let now = self.db.view().map(|doc| doc.view.slot(append.end.partition()).epoch);
+        let now = self.db.highest(self.db.index(&append.end));
         append.puts.iter().any(|put| match put {
-            Put::Document(doc) => Some(doc.stamp.epoch) != now,
+            Put::Document(doc) => doc.stamp.epoch != now,
             Put::Mark(_) => false,
         })
     }

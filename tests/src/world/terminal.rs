@@ -38,6 +38,7 @@ impl World {
                     stopped: false,
                     pending: Vec::new(),
                     no_acks,
+                    probe: None,
                 });
                 let first = self.rng.pick(&[1, 50, 50, 1_500]);
                 self.after(first, Ev::Connect(p));

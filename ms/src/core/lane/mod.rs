@@ -236,6 +236,7 @@ impl Lane {
                 work.gone.drain(..n);
                 work.counted = work.counted.map(|c| c.saturating_sub(n));
             }
+            (Op::Delete(n), Err(_)) => self.work().keep_what_came_again(n),
             (Op::SweepRow, Err(_)) => self.work().sweep_row = false,
             // A read that failed is tried again by `pump`, a delete of a row by the sweep.
             _ => {}

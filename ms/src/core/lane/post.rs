@@ -31,10 +31,11 @@ impl Lane {
             let outcome = if send.again { Outcome::Unknown } else { Outcome::Rejected };
             return env.result(waiter, outcome, Some(Reason::Overloaded));
         }
-        work.keep(&send);
+        let kept = work.keep(&send);
         let stamp = env.stamp();
         let clock = env.clock.earliest(env.now);
-        let held = Held::arrived(send, link, stamp, clock, env.config.message_ttl_s, env.now);
+        let mut held = Held::arrived(send, link, stamp, clock, env.config.message_ttl_s, env.now);
+        held.maybe = kept;
         if planted(Defect::StoredBeforeDurable) && self.route.is_none() {
             env.result(waiter, Outcome::Stored, None);
         }
@@ -226,12 +227,29 @@ impl Lane {
 
 impl Work {
     /// A message that arrives again under a key whose document was to be removed: the removal,
-    /// where it has not begun, would take the new one with it.
-    pub(super) fn keep(&mut self, send: &Send) {
+    /// where it has not begun, would take the new one with it. True where there may be such a
+    /// document, which goes with the new one's ack.
+    pub(super) fn keep(&mut self, send: &Send) -> bool {
         let under_way = if let Some(Op::Delete(n)) = self.op { n } else { 0 };
         let is_it = |key: &DocKey| key.id == send.id && key.from == send.from;
-        if let Some(at) = self.gone.iter().skip(under_way).position(is_it) {
+        let at = self.gone.iter().skip(under_way).position(is_it);
+        if let Some(at) = at {
             self.gone.remove(under_way + at);
+        }
+        at.is_some()
+    }
+
+    /// A removal of the first `n` has no answer. What arrived again meanwhile must not be removed
+    /// by the next attempt.
+    pub(super) fn keep_what_came_again(&mut self, n: usize) {
+        let gone = std::mem::take(&mut self.gone);
+        for (at, key) in gone.into_iter().enumerate() {
+            let mut held =
+                self.window.iter_mut().chain(&mut self.queue).chain(&mut self.confirming);
+            match held.find(|held| at < n && held.key == key) {
+                Some(held) => held.maybe = true,
+                None => self.gone.push(key),
+            }
         }
     }
 
