@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 # Simulated histories of one `make simulate`, each from a seed of its own.
-SEEDS ?= 200
+SEEDS ?= 5000
 # One history again, by its seed.
 SEED ?=
 

@@ -19,6 +19,8 @@ macro_rules! say {
 
 mod cover;
 mod db;
+mod drive;
+mod fair;
 mod faults;
 mod model;
 mod net;
@@ -167,11 +169,14 @@ struct World {
     quiet: bool,
     quiet_since: u64,
     settled: u32,
+    /// Documents that wait at the end, and when their number changed.
+    waiting: usize,
+    moved: u64,
     over: bool,
     violation: Option<Violation>,
     cover: Cover,
     trace: Trace,
-    fair: oracle::Fair,
+    fair: fair::Fair,
 }
 
 /// The way from one BS to one MS.
@@ -212,11 +217,13 @@ impl World {
             quiet: false,
             quiet_since: 0,
             settled: 0,
+            waiting: 0,
+            moved: 0,
             over: false,
             violation: None,
             cover: Cover::default(),
             trace: Trace { on: trace, ..Trace::default() },
-            fair: oracle::Fair::default(),
+            fair: fair::Fair::default(),
             profile,
         }
     }

@@ -1,10 +1,9 @@
 //! The judge: what servers and terminals said, held against the promises.
 
 use wardlink_bs::core::api::Event as BsEvent;
-use wardlink_ms::store::ViewChange;
 use wardlink_wire::link::{ToBs, ToMs};
 use wardlink_wire::terminal::{Down, DownMessage, Up};
-use wardlink_wire::{CloseCode, Epoch, MessageId, MsId, Outcome, Reason, SessionId};
+use wardlink_wire::{CloseCode, Epoch, MessageId, Outcome, Reason, SessionId};
 
 use super::cover::Reached;
 use super::db::BASE_MS;
@@ -19,14 +18,6 @@ const SLACK_MS: u64 = 150;
 const PROMPT_MS: u64 = 5_000;
 /// Clocks of processes are rounded, and differ, in milliseconds.
 const ROUNDING_MS: u64 = 5;
-/// For so long a member must have been well so that nobody may judge it, in milliseconds.
-const WELL_MS: u64 = 7_000;
-
-/// When each MS was last missed by as many BSs as were linked to it.
-#[derive(Debug, Default)]
-pub(super) struct Fair {
-    missed: [u64; 3],
-}
 
 /// Who has the route of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -381,61 +372,5 @@ impl World {
         self.at(at, Ev::ToTerminal(s, ToTerminal::Closed(Some(code))));
         // The connection is closed; nothing more of it is read.
         let _ = FromTerminal::Closed;
-    }
-
-    fn ms_named(&self, id: MsId) -> Option<usize> {
-        (0..self.ms.len())
-            .find(|m| self.ms[*m].core.as_ref().is_some_and(|c| c.snapshot().me == id))
-    }
-
-    /// Notes by whom each MS is missed now.
-    pub(super) fn look_at_links(&mut self) {
-        let alive: Vec<usize> =
-            (0..self.bs.len()).filter(|b| self.bs[*b].process.core.is_some()).collect();
-        for m in 0..self.ms.len() {
-            let linked = |b: &&usize| {
-                self.paths[**b][m].link.is_some_and(|link| {
-                    let link = &self.links[link];
-                    link.bs_open && link.ms_open && !link.cut
-                })
-            };
-            let linked = alive.iter().filter(linked).count();
-            if alive.len() - linked >= linked {
-                self.fair.missed[m] = self.now;
-            }
-        }
-    }
-
-    /// A change of the view by an MS, judged as to whether its victims deserved it.
-    pub(super) fn judge_change(&mut self, by: usize, change: &ViewChange) {
-        self.look_at_links();
-        let Some(doc) = self.db.view() else { return };
-        if change.expect.is_none_or(|key| key.id != doc.view.id) {
-            return;
-        }
-        let old = doc.view.clone();
-        for &gone in &change.removed {
-            let Some(m) = self.ms_named(gone) else { continue };
-            if m == by {
-                continue;
-            }
-            self.hit(Reached::TakenOut);
-            let well = !self.ms[m].paused && self.ms[m].troubled + WELL_MS < self.now;
-            if self.profile.fair() && well {
-                self.violate("live", format!("ms{m} was taken out though it never stood still"));
-            }
-        }
-        for &ms in &change.to.members {
-            if old.owned_by(ms) == 0 || change.to.owned_by(ms) > 0 {
-                continue;
-            }
-            self.hit(Reached::LostParts);
-            let Some(m) = self.ms_named(ms) else { continue };
-            let well = !self.ms[m].paused && self.ms[m].troubled + WELL_MS < self.now;
-            if self.profile.fair() && well && self.fair.missed[m] + WELL_MS < self.now {
-                let text = format!("ms{m} lost its partitions though few missed it");
-                self.violate("live", text);
-            }
-        }
     }
 }

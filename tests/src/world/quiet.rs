@@ -143,8 +143,14 @@ impl World {
         let unrest = self.unrest();
         let probed = self.messages.iter().any(|m| m.probe);
         if let Some((promise, text)) = unrest {
+            let waiting = (0..self.ends.len()).map(|end| self.db.mailbox(end).len()).sum();
+            if waiting != std::mem::replace(&mut self.waiting, waiting) {
+                self.moved = self.now;
+            }
             let bound = if probed { REST_MS + PROBE_MS } else { REST_MS };
-            if self.now > self.quiet_since + bound {
+            // Late writes leave with each sweep as the window has room.
+            let stuck = self.moved + 3 * self.profile.sweep < self.now;
+            if self.now > self.quiet_since + bound && stuck {
                 self.violate(promise, format!("long after the faults: {text}"));
             }
             return;
