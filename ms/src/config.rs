@@ -96,10 +96,11 @@ impl Settings {
                 .parse()
                 .map_err(|error: String| BadSetting::new("--store-file", error))?,
         };
-        let ttl =
-            u32::try_from(self.message_ttl.as_secs()).ok().filter(|ttl| *ttl > 0).ok_or_else(
-                || BadSetting::new("--message-ttl", "must be between 1s and 4294967295s"),
-            )?;
+        let whole = self.message_ttl.subsec_nanos() == 0;
+        let ttl = u32::try_from(self.message_ttl.as_secs()).ok().filter(|ttl| whole && *ttl > 0);
+        let ttl = ttl.ok_or_else(|| {
+            BadSetting::new("--message-ttl", "must be whole seconds, from 1s to 4294967295s")
+        })?;
         Ok(Config {
             listen: self.listen,
             admin_listen: Some(self.admin.admin_listen),

@@ -123,8 +123,8 @@ impl Load {
         let stream = Arc::new(Stream::new(i, stays, self.begun)?);
         let phase = self.phase.subscribe();
         // The target comes before the sender, and is at another server but for each third pair.
-        let at = i + usize::from(i % 3 != 0);
-        if stays && i % 2 == 0 {
+        let at = i + usize::from(!i.is_multiple_of(3));
+        if stays && i.is_multiple_of(2) {
             let config = plan.config(stream.to.clone(), at);
             self.targets.spawn(target::client(stream.clone(), config, phase.clone()));
         } else {
@@ -246,11 +246,14 @@ impl Load {
             anyhow::Ok(())
         };
         within(PATIENCE, "all targets end", targets).await??;
-        let mut report = Report { results: self.results(Duration::ZERO, self.now()), repeats: 0 };
+        let results = self.results(Duration::ZERO, self.now());
+        let mut report = Report { results, repeats: 0, unmarked: 0 };
         let mut broken = Vec::new();
         for stream in &self.streams {
             let record = stream.record();
-            report.repeats += record.shown.len() - record.first_shown.len();
+            let (repeats, unmarked) = record.repeats();
+            report.repeats += repeats;
+            report.unmarked += unmarked;
             broken.extend(check(&record).into_iter().map(|what| format!("{}: {what}", stream.to)));
         }
         let first = broken.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
@@ -324,10 +327,13 @@ pub struct Report {
     pub results: Results,
     /// Messages that were shown once more, to a later session.
     pub repeats: usize,
+    /// Of those, the ones that were not marked: no server knew of the earlier attempt.
+    pub unmarked: usize,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {} shown again to a later session", self.results, self.repeats)
+        let Self { results, repeats, unmarked } = self;
+        write!(f, "{results}; {repeats} shown again to a later session, {unmarked} unmarked")
     }
 }

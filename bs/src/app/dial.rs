@@ -70,14 +70,14 @@ pub(super) async fn keep(
         match found {
             Ok(Ok(found)) => {
                 let found: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
+                // A link that still works outlives its address in the name service: only a task
+                // that is between two attempts notices, and ends by itself. Where the address has
+                // come back since, another one begins below.
                 addresses.retain(|address, task: &mut tokio::task::AbortHandle| {
-                    // A link that still works outlives its address in the name service: only a
-                    // task that is between two attempts would notice, and it ends by itself.
-                    let stays = found.contains(address) || !task.is_finished();
-                    if !stays {
+                    if task.is_finished() && !found.contains(address) {
                         tracing::info!(%address, "message server's address is gone");
                     }
-                    stays
+                    !task.is_finished()
                 });
                 for address in found {
                     addresses
@@ -88,7 +88,11 @@ pub(super) async fn keep(
             Ok(Err(error)) => tracing::warn!(host = ms.host, %error, "name cannot be resolved"),
             Err(_) => tracing::warn!(host = ms.host, "name service does not answer"),
         }
-        while tasks.try_join_next().is_some() {}
+        while let Some(ended) = tasks.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "task that keeps a link panicked");
+            }
+        }
         tokio::select! {
             () = stop.stopped() => break,
             () = sleep(RESOLVE) => {}
@@ -102,19 +106,26 @@ pub(super) async fn keep(
 /// the host's and does not answer.
 async fn dial(ms: MsAddress, address: SocketAddr, inputs: mpsc::Sender<Input>) {
     let mut backoff = Backoff::new(REDIAL.0, REDIAL.1);
+    let mut told = false;
     loop {
-        let begun = Instant::now();
-        match timeout(CONNECT, connect(&ms, address)).await {
-            Ok(Ok(socket)) => {
+        let attempt = timeout(CONNECT, connect(&ms, address)).await;
+        match attempt.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+            Ok(socket) => {
+                told = false;
                 let begun = Instant::now();
+                tracing::info!(%address, "connected to a message server");
                 link::serve(socket, &inputs).await;
                 if begun.elapsed() >= GOOD {
                     backoff.reset();
                 }
             }
-            Ok(Err(error)) => tracing::debug!(%address, error, "message server cannot be reached"),
-            Err(_) => {
-                tracing::debug!(%address, waited = ?begun.elapsed(), "message server does not answer")
+            // One warning until it is reached again.
+            Err(error) if told => {
+                tracing::debug!(%address, error, "message server cannot be reached");
+            }
+            Err(error) => {
+                told = true;
+                tracing::warn!(%address, error, "message server cannot be reached, trying again");
             }
         }
         if inputs.is_closed() || !still_there(&ms, address).await {

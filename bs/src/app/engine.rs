@@ -117,7 +117,12 @@ impl Engine {
                 self.event(Event::LinkClosed(link));
             }
             Input::LinkClosed(link) => {
-                self.queues.remove(&link);
+                // What is collected for it, a close frame perhaps, still goes out.
+                if let (Some(queue), Some(out)) =
+                    (self.queues.remove(&link), self.outbox.remove(&link))
+                {
+                    queue.push(out);
+                }
                 self.event(Event::LinkClosed(link));
             }
             Input::SessionOpened { query, outbox, id } => {

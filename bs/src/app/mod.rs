@@ -120,27 +120,32 @@ async fn serve(
     tracing::warn!("development identity: every terminal is believed to be who it says it is");
     let core = CoreConfig::new(server, StartId(Uuid::new_v4()));
     let engine = Engine::new(core, readiness, events);
-    let mut engine = tokio::spawn(engine.run(stop.clone()));
+    let mut engine = tokio::spawn(engine.run(stop));
     let (dialling, dial_stop) = stop::channel();
     let mut dials = Tasks::new(dialling.clone());
     for ms in config.ms {
         dials.spawn("links", dial::keep(ms, inputs.clone(), dial_stop.clone()));
     }
-    let accept = accept::run(listener, TERMINALS_MAX, stop.clone(), move |stream| {
+    let (accepting, accept_stop) = stop::channel();
+    let accept = accept::run(listener, TERMINALS_MAX, accept_stop, move |stream| {
         terminal::serve(stream, inputs.clone())
     });
     let accept = tokio::spawn(accept);
     let result = tokio::select! {
-        result = &mut engine => result.context("engine")?,
-        () = dial_stop.stopped() => Err(anyhow::anyhow!("a task that keeps links has ended")),
+        result = &mut engine => result.context("engine").flatten(),
+        () = dial_stop.stopped() => {
+            engine.abort();
+            Err(anyhow::anyhow!("a task that keeps links has ended"))
+        }
     };
-    stop.stopped().await;
+    accepting.stop();
     let mut terminals = accept.await.context("accept loop")?;
     let flushed = timeout(FLUSH, async { while terminals.join_next().await.is_some() {} }).await;
     if flushed.is_err() {
         terminals.abort_all();
     }
     dialling.stop();
-    let joined = dials.join(FLUSH).await;
-    result.and(joined.map_err(Into::into))
+    // Where such a task ended unasked, this says which and how.
+    dials.join(FLUSH).await?;
+    result
 }

@@ -33,10 +33,14 @@ const PING: Duration = Duration::from_secs(25);
 const SILENT: Duration = Duration::from_secs(35);
 /// A write that takes longer says that the terminal does not read.
 const WRITE: Duration = Duration::from_secs(10);
+/// How long the answer to a close frame may take.
+const LAST: Duration = Duration::from_secs(1);
 /// Read buffer of a terminal, zeroed at each read and kept for the session's life: small.
 const READ_BYTES: usize = 1_024;
 /// Frames that do not wait for a write of their own.
 const WRITE_BYTES: usize = 4 * 1_024;
+/// What may wait for the socket: as much as may wait before it, in the outbox.
+const WRITE_MAX_BYTES: usize = 1_024 * 1_024;
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -85,7 +89,7 @@ async fn handshake(stream: TcpStream) -> Result<(Socket, Query), WsError> {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .write_buffer_size(WRITE_BYTES)
-        .max_write_buffer_size(1024 * 1024)
+        .max_write_buffer_size(WRITE_MAX_BYTES)
         .max_message_size(Some(TERMINAL_FRAME_MAX_BYTES))
         .max_frame_size(Some(TERMINAL_FRAME_MAX_BYTES));
     let socket = accept_hdr_async_with_config(stream, callback, Some(config)).await?;
@@ -195,6 +199,6 @@ impl Terminal {
         let _ = timeout(WRITE, self.socket.close(Some(frame))).await;
         // Wait for the peer's answer, so that the frame is not lost to a reset; bounded.
         let answered = async { while let Some(Ok(_)) = self.socket.next().await {} };
-        let _ = timeout(Duration::from_secs(1), answered).await;
+        let _ = timeout(LAST, answered).await;
     }
 }

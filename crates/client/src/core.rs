@@ -60,7 +60,8 @@ struct Session {
 /// # Guarantees
 ///
 /// Each send is resolved exactly once, at its deadline at the latest. What has no result is written
-/// on each new session in the original order under the same id. A message is shown once while it
+/// on each new session in the original order under the same id; `rejected` there is `unknown`
+/// here, for the earlier copy may have arrived. A message is shown once while it
 /// is remembered: for the message TTL, the last 65,536. An acknowledgement names only what
 /// [`Event::Processed`] has named, on any session.
 #[derive(Debug)]
@@ -210,7 +211,12 @@ impl<H> Core<H> {
             }
             Down::Message(message) => self.message(message, now),
             Down::Result { id, outcome, reason } => {
-                if let Some(Left { handle, .. }) = self.sends.take(&id) {
+                if let Some(Left { handle, written_before, .. }) = self.sends.take(&id) {
+                    // This session's server knows nothing of a copy that went by an earlier one.
+                    let outcome = match outcome {
+                        Outcome::Rejected if written_before => Outcome::Unknown,
+                        other => other,
+                    };
                     self.resolve(handle, outcome, reason);
                 }
             }

@@ -29,10 +29,9 @@ const BATCHES: usize = 4_096;
 /// Bytes that wait for a writer: the credit of 8,192 sends of 2 KiB.
 const WAITING_BYTES: usize = 16 * 1024 * 1024;
 /// A frame is closed beyond so many bytes, so that several go out while the next is made. With
-/// one message of the largest size it stays far below what a frame may have.
+/// one message of the largest size it stays far below what a frame may have; so does the number
+/// of items, for each counts with its size in memory, over 100 bytes.
 const FRAME_BYTES: usize = 128 * 1024;
-/// Items of one frame: half of what a frame may have.
-const FRAME_ITEMS: usize = 4_096;
 /// Read and write buffers of a link.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -198,14 +197,14 @@ impl<I: Item, R> Writer<I, R> {
 
     /// False: a close frame was written.
     async fn write(&mut self, out: Vec<Out<I, R>>, reports: &mut Vec<R>) -> Result<bool, WsError> {
-        let mut items: Vec<I> = Vec::with_capacity(out.len().min(FRAME_ITEMS));
+        let mut items: Vec<I> = Vec::with_capacity(out.len().min(FRAME_BYTES / size_of::<I>()));
         let mut bytes = 0;
         for out in out {
             bytes += out.cost();
             match out {
                 Out::Item(item) => {
                     items.push(item);
-                    if bytes >= FRAME_BYTES || items.len() >= FRAME_ITEMS {
+                    if bytes >= FRAME_BYTES {
                         self.feed(&mut items).await?;
                         bytes = 0;
                     }

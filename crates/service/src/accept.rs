@@ -27,7 +27,11 @@ where
     let permits = Arc::new(Semaphore::new(max));
     let mut tasks = JoinSet::new();
     loop {
-        while tasks.try_join_next().is_some() {}
+        while let Some(ended) = tasks.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "task of a connection panicked");
+            }
+        }
         let accepted = tokio::select! {
             () = stop.stopped() => return tasks,
             accepted = accept(&listener, &permits) => accepted,

@@ -28,7 +28,7 @@ use crate::stop::Stop;
 
 /// Connections at a time; more wait in the kernel's backlog. A kubelet, two scrapers and a few
 /// people need under ten; each costs about 20 KiB.
-pub const MAX_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 
 /// How long a client may take to send its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);

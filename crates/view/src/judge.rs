@@ -13,12 +13,12 @@ use crate::view::View;
 
 /// A member that did not move in so many timed renewals of the judge in a row is taken out.
 /// Ten of half a second: an MS paused for less keeps its membership.
-pub const STILL_LIMIT: u32 = 10;
+const STILL_LIMIT: u32 = 10;
 /// A member missed by more BSs than are linked to it, so many times in a row, loses its partitions.
 pub const MISSED_LIMIT: u32 = 2;
 /// Quiet time without a change of the view before the judge evens out, in milliseconds. Less
 /// lets a crash-looping MS move everybody.
-pub const EVEN_AFTER_MS: u64 = 10_000;
+const EVEN_AFTER_MS: u64 = 10_000;
 
 /// What a member last said of itself in its renewals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,5 @@ pub mod change;
 mod judge;
 mod view;
 
-pub use judge::{Beat, EVEN_AFTER_MS, Judge, MISSED_LIMIT, STILL_LIMIT, Verdict};
+pub use judge::{Beat, Judge, MISSED_LIMIT, Verdict};
 pub use view::{Slot, View, ViewError};
-pub use wardlink_wire::{Epoch, PARTITIONS, Partition, Stamp, ViewNumber};

@@ -58,11 +58,6 @@ impl View {
         self.slots.iter().filter(|slot| slot.owner == Some(ms)).count()
     }
 
-    /// The highest epoch of any partition.
-    pub fn highest_epoch(&self) -> Epoch {
-        self.slots.iter().map(|slot| slot.epoch).max().unwrap_or_default()
-    }
-
     /// The first partition whose epoch in `self` is below the one in `known`: proof that the
     /// document was lost or restored.
     pub fn goes_back_from(&self, known: &View) -> Option<Epoch> {

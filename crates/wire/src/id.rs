@@ -14,13 +14,11 @@ use xxhash_rust::xxh64::xxh64;
 use crate::number::Partition;
 
 /// Longest `hospitalCode` and longest `hosareaCode`, in bytes.
-pub const CODE_MAX_BYTES: usize = 32;
+const CODE_MAX_BYTES: usize = 32;
 /// Longest `uid`, in bytes.
-pub const UID_MAX_BYTES: usize = 64;
-/// Longest end id, in bytes: two codes, a uid and two dashes.
-pub const END_ID_MAX_BYTES: usize = 2 * CODE_MAX_BYTES + UID_MAX_BYTES + 2;
+const UID_MAX_BYTES: usize = 64;
 /// Longest message id and longest client id, in bytes.
-pub const TOKEN_MAX_BYTES: usize = 64;
+const TOKEN_MAX_BYTES: usize = 64;
 
 /// Why a text is no id. The text itself is not repeated: it came from a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -251,7 +249,8 @@ macro_rules! uuid_id {
     )+};
 }
 uuid_id! {
-    /// Identity of one BS (database: `serverIdentifer`). In Kubernetes the pod's UID, elsewhere random.
+    /// Identity of one BS (database: `serverIdentifer`). In Kubernetes the pod's UID, elsewhere
+    /// random.
     ServerId,
     /// Random at each start of a BS process: a container can restart under its pod's UID.
     StartId,

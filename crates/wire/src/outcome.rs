@@ -14,7 +14,8 @@ pub enum Outcome {
     Stored,
     /// It will not arrive.
     Rejected,
-    /// Nobody can know: it may still arrive. Sent again under the same id it arrives once a session.
+    /// Nobody can know: it may still arrive. Sent again under the same id it arrives once a
+    /// session.
     Unknown,
 }
 

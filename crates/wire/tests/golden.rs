@@ -1,6 +1,6 @@
 //! Frames as they are written in `golden/`: what other versions and other languages rely on.
-//! With `WARDLINK_GENERATE=1` the test writes them anew; a difference there is a change of the
-//! protocol.
+//! `make generate` has these tests write them anew (`WARDLINK_GENERATE=1`); a difference there is
+//! a change of the protocol.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -193,11 +193,15 @@ fn down() -> Vec<(&'static str, Down)> {
     ]
 }
 
+fn generates() -> bool {
+    std::env::var_os("WARDLINK_GENERATE").is_some_and(|it| it == "1")
+}
+
 /// Compares a file with what it should hold, or writes it.
 fn check(directory: &str, name: &str, extension: &str, content: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(directory);
     let path: PathBuf = path.join(format!("{name}.{extension}"));
-    if std::env::var_os("WARDLINK_GENERATE").is_some_and(|it| it == "1") {
+    if generates() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
     }
@@ -212,7 +216,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn frames_to_an_ms_are_as_they_were() {
+fn generated_frames_to_an_ms_are_as_they_were() {
     for (name, item) in to_ms() {
         let items = [item];
         let text = json::encode_to_ms(&items);
@@ -227,7 +231,7 @@ fn frames_to_an_ms_are_as_they_were() {
 }
 
 #[test]
-fn frames_to_a_bs_are_as_they_were() {
+fn generated_frames_to_a_bs_are_as_they_were() {
     for (name, item) in to_bs() {
         let items = [item];
         let text = json::encode_to_bs(&items);
@@ -242,7 +246,7 @@ fn frames_to_a_bs_are_as_they_were() {
 }
 
 #[test]
-fn frames_of_the_terminal_protocol_are_as_they_were() {
+fn generated_frames_of_the_terminal_protocol_are_as_they_were() {
     for (name, frame) in up() {
         check("up", name, "json", &format!("{}\n", frame.to_json()));
         assert_eq!(Up::decode(&frame.to_json()), Ok(frame));
@@ -260,7 +264,7 @@ fn every_golden_file_is_checked() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(directory);
         fs::read_dir(path).map_or(0, Iterator::count)
     };
-    if std::env::var_os("WARDLINK_GENERATE").is_none() {
+    if !generates() {
         assert_eq!(count("to_ms"), 2 * to_ms().len());
         assert_eq!(count("to_bs"), 2 * to_bs().len());
         assert_eq!((count("up"), count("down")), (up().len(), down().len()));

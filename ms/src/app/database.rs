@@ -6,6 +6,7 @@
 //! operation whose call could not even begin in that time is answered `NotDone`.
 
 use std::collections::VecDeque;
+use std::iter::repeat_with;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -164,6 +165,8 @@ async fn call(
         // Timed out, or the call panicked: nobody knows.
         _ => ids.iter().map(|_| failed(StoreError::Unknown)).collect(),
     };
+    // Every operation is answered, also if the store had too few answers.
+    let replies = replies.into_iter().chain(repeat_with(|| failed(StoreError::Unknown)));
     let answers: Vec<(OpId, StoreReply)> = ids.into_iter().zip(replies).collect();
     // The engine is gone only at the end of the process.
     let _ = inputs.send(Input::Replies(answers)).await;

@@ -133,7 +133,12 @@ impl Engine {
                 self.event(Event::LinkClosed(link));
             }
             Input::LinkClosed(link) => {
-                self.queues.remove(&link);
+                // What is collected for it, a close frame perhaps, still goes out.
+                if let (Some(queue), Some(out)) =
+                    (self.queues.remove(&link), self.outbox.remove(&link))
+                {
+                    queue.push(out);
+                }
                 self.event(Event::LinkClosed(link));
             }
             Input::Replies(replies) => {
@@ -162,7 +167,6 @@ impl Engine {
                     let payload = clock.to_string().into();
                     self.outbox.entry(link).or_default().push(Out::Ping(payload));
                 }
-
                 Action::Close(link, code) => {
                     tracing::info!(
                         link = link.0,

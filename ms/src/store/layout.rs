@@ -5,7 +5,7 @@
 //! a person), so they change only together with a way to read what was there before.
 
 use wardlink_view::{Slot, View};
-use wardlink_wire::{EndId, Epoch, MessageId, MsId, PARTITIONS, ViewNumber};
+use wardlink_wire::{EndId, Epoch, MessageId, MsId, PARTITIONS};
 
 use super::{DocKey, ViewKey};
 
@@ -79,5 +79,5 @@ pub(super) fn decode_view(
             slot.owner = members.binary_search(&owner).is_ok().then_some(owner);
         }
     }
-    Some(View { number: ViewNumber(key.number.0), id: key.id, members, slots })
+    Some(View { number: key.number, id: key.id, members, slots })
 }

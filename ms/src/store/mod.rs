@@ -146,7 +146,8 @@ pub struct Document {
     pub stamp: Stamp,
     /// Whether it was handed out before.
     pub redelivered: bool,
-    /// JSON text of the body. Content of an older deployment that is not JSON is given as a JSON string.
+    /// JSON text of the body. Content of an older deployment that is not JSON is given as a JSON
+    /// string.
     pub body: Bytes,
     /// When it was accepted, by the database's clock, in Unix milliseconds.
     pub create_at_ms: u64,
@@ -233,7 +234,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// What is wrong, for people, and whether a later attempt may succeed.
     async fn prepare(&self, ensure: bool, message_ttl_s: u32) -> Result<(), PrepareError>;
 
-    /// Reads the view document. `None`: there is none. A document that cannot be understood is an error.
+    /// Reads the view document. `None`: there is none. A document that cannot be understood is an
+    /// error.
     async fn read_view(&self, after: OpTime) -> StoreResult<Option<View>>;
 
     /// Changes the view by compare-and-set. `No`: the document is not as expected.
@@ -245,7 +247,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Reads rows; the answer has one entry for each end, in order.
     async fn read_rows(&self, ends: Vec<EndId>, after: OpTime) -> StoreResult<Vec<Option<Row>>>;
 
-    /// Writes each row where the one that is there (if any) has no higher stamp. One result each, in order.
+    /// Writes each row where the one that is there (if any) has no higher stamp. One result each,
+    /// in order.
     async fn write_rows(
         &self,
         rows: Vec<Row>,
@@ -294,7 +297,7 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Deletes all rows of a server.
     async fn delete_rows_of(&self, server: ServerId) -> StoreResult<()>;
 
-    /// Whether the database answers now. For readiness at start.
+    /// Whether the database answers now.
     async fn ping(&self) -> StoreResult<()>;
 }
 

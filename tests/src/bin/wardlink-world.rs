@@ -1,13 +1,15 @@
 //! The simulated world from a shell: `simulate` plays histories, `mutants` plants each known
 //! defect and looks whether the world finds it.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use wardlink_defect::{Defect, plant};
 use wardlink_tests::world::{Cover, Outcome, run};
 
-const USAGE: &str = "usage: wardlink-world simulate (--seeds N [--from S] | --seed S)
+const USAGE: &str =
+    "usage: wardlink-world simulate (--seeds N [--from S] | --seed S [--defect NAME])
        wardlink-world mutants [--seeds N] [--seconds T] [--only NAME]";
 
 /// Histories with a broken promise that one `simulate` shows; then it stops.
@@ -22,7 +24,7 @@ const MUTANT_SEEDS_FROM: u64 = 5_000_000;
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match parse(&args) {
-        Some(Command::One(seed)) => one(seed),
+        Some(Command::One(seed, defect)) => one(seed, defect),
         Some(Command::Many { from, seeds }) => many(from, seeds),
         Some(Command::Mutants { seeds, seconds, only }) => mutants(seeds, seconds, only.as_deref()),
         None => {
@@ -33,7 +35,7 @@ fn main() -> ExitCode {
 }
 
 enum Command {
-    One(u64),
+    One(u64, Option<Defect>),
     Many { from: u64, seeds: u64 },
     Mutants { seeds: u64, seconds: u64, only: Option<String> },
 }
@@ -46,30 +48,37 @@ fn parse(args: &[String]) -> Option<Command> {
     let number = |name: &str| option(name).and_then(|text| text.parse().ok());
     match command.as_str() {
         "simulate" => match number("--seed") {
-            Some(seed) => Some(Command::One(seed)),
+            Some(seed) => Some(Command::One(seed, option("--defect").and_then(|d| named(&d)))),
             None => Some(Command::Many {
                 from: number("--from").unwrap_or(0),
                 seeds: number("--seeds")?,
             }),
         },
         "mutants" => Some(Command::Mutants {
-            seeds: number("--seeds").unwrap_or(20_000),
-            seconds: number("--seconds").unwrap_or(20),
+            seeds: number("--seeds").unwrap_or(40_000),
+            seconds: number("--seconds").unwrap_or(30),
             only: option("--only"),
         }),
         _ => None,
     }
 }
 
+fn named(name: &str) -> Option<Defect> {
+    Defect::ALL.iter().copied().find(|defect| format!("{defect:?}") == name)
+}
+
 /// One history, with everything that happens in it.
-fn one(seed: u64) -> ExitCode {
-    if let Ok(name) = std::env::var("WARDLINK_DEFECT") {
-        plant(Defect::ALL.iter().copied().find(|defect| format!("{defect:?}") == name));
-    }
+fn one(seed: u64, defect: Option<Defect>) -> ExitCode {
+    plant(defect);
     let outcome = run(seed, true);
+    let mut out = std::io::stdout().lock();
     for line in &outcome.lines {
-        println!("{line}");
+        if writeln!(out, "{line}").is_err() {
+            // Whoever read has seen enough.
+            return ExitCode::FAILURE;
+        }
     }
+    drop(out);
     println!(
         "seed {seed}, {}, {} ms, hash {:016x}",
         outcome.theme, outcome.lasted_ms, outcome.hash

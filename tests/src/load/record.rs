@@ -1,6 +1,7 @@
 //! What is known of one stream.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -61,8 +62,8 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn show(&mut self, shown: Shown) {
-        if !self.first_shown_at.contains_key(&shown.number) {
-            self.first_shown_at.insert(shown.number, shown.at);
+        if let Entry::Vacant(first) = self.first_shown_at.entry(shown.number) {
+            first.insert(shown.at);
             self.first_shown.push((shown.number, shown.at));
         }
         self.shown.push(shown);
@@ -74,6 +75,15 @@ impl Record {
             sent.is_promised() && !self.first_shown_at.contains_key(number)
         };
         self.sent.iter().enumerate().filter(missing).count()
+    }
+
+    /// Messages that were shown once more, and those of them that were not marked.
+    pub(super) fn repeats(&self) -> (usize, usize) {
+        let mut known = HashSet::new();
+        let again = self.shown.iter().filter(|shown| !known.insert(shown.number));
+        again.fold((0, 0), |(all, unmarked), shown| {
+            (all + 1, unmarked + usize::from(!shown.redelivered))
+        })
     }
 
     /// The longest time without a message shown for the first time that has a part between the

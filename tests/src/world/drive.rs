@@ -56,15 +56,14 @@ impl World {
         self.ms[m].core = Some(core);
         self.trace.mix(actions.len() as u64);
         // Between a step and what follows from it a process may die, too.
-        if self.hooks_left > 0 && actions.len() > 1 && self.profile.ms_crash_every > 0 {
-            if self.rng.permille(4) {
-                self.hooks_left -= 1;
-                self.hit(Reached::MsPrefix);
-                let cut = self.rng.index(actions.len());
-                actions.truncate(cut);
-                self.ms_actions(m, actions);
-                return self.ms_kill(m);
-            }
+        let dies = self.hooks_left > 0 && actions.len() > 1 && self.profile.ms_crash_every > 0;
+        if dies && self.rng.permille(4) {
+            self.hooks_left -= 1;
+            self.hit(Reached::MsPrefix);
+            let cut = self.rng.index(actions.len());
+            actions.truncate(cut);
+            self.ms_actions(m, actions);
+            return self.ms_kill(m);
         }
         self.ms_actions(m, actions);
         if given_up > told {

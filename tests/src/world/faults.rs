@@ -96,6 +96,7 @@ impl World {
             let next = self.rng.about(every);
             self.after(next, Ev::Fault(fault));
         }
+        self.broken = [self.now, self.broken[0]];
         match fault {
             Fault::Cut | Fault::CutAny => self.cut_any(),
             Fault::Stall => self.stall(),
@@ -347,7 +348,7 @@ impl World {
                 self.after(soon, Ev::Fault(fault));
                 None
             }
-            What::SlowOpAndMove | What::SlowOpAndAba => {
+            What::SlowOpAndMove | What::SlowOpAndAba | What::SlowReplyAndMove => {
                 let soon = self.rng.pick(&[0, 0, 3]);
                 let fault = Fault::MoveThis(partition?, what == What::SlowOpAndAba);
                 self.after(soon, Ev::Fault(fault));

@@ -84,6 +84,12 @@ enum Ev {
     Fault(Fault),
     TtlPass,
     Deadline(usize, usize),
+    /// A message to a session of its end that is connected must be on its way.
+    OnItsWay {
+        msg: usize,
+        from: usize,
+        to: usize,
+    },
     Quiet,
     Poll,
 }
@@ -168,6 +174,8 @@ struct World {
     hooks_left: u32,
     quiet: bool,
     quiet_since: u64,
+    /// When something was last broken that delays messages, and when before that.
+    broken: [u64; 2],
     settled: u32,
     /// Documents that wait at the end, and when their number changed.
     waiting: usize,
@@ -216,6 +224,7 @@ impl World {
             hooks_left: profile.hooks,
             quiet: false,
             quiet_since: 0,
+            broken: [0; 2],
             settled: 0,
             waiting: 0,
             moved: 0,
@@ -304,8 +313,8 @@ impl World {
             Ev::Apply(flight) => self.apply(flight),
             Ev::Expire(flight) => self.expire(flight),
             Ev::Reply(m, inc, id, reply) => self.store_reply(m, inc, id, reply),
-            Ev::FromTerminal(session, what) => self.from_terminal(session, what),
-            Ev::ToTerminal(session, what) => self.to_terminal(session, what),
+            Ev::FromTerminal(session, what) => self.bs_hears(session, what),
+            Ev::ToTerminal(session, what) => self.terminal_hears(session, what),
             Ev::Written(session, seq) => self.written(session, seq),
             Ev::Ack(session) => self.ack(session),
             Ev::Act(program) => self.act(program),
@@ -314,6 +323,7 @@ impl World {
             Ev::Fault(fault) => self.fault(fault),
             Ev::TtlPass => self.ttl_pass(),
             Ev::Deadline(session, place) => self.check_deadline(session, place),
+            Ev::OnItsWay { msg, from, to } => self.check_on_its_way(msg, from, to),
             Ev::Quiet => self.begin_quiet(),
             Ev::Poll => self.poll(),
         }

@@ -165,6 +165,8 @@ pub(super) struct Session {
     pub(super) down: Pipe,
     /// Messages in the order of their `seq`, as the BS sent them.
     pub(super) shown: Vec<usize>,
+    /// When the BS sent the last of them.
+    pub(super) shown_at: u64,
     pub(super) received: usize,
     pub(super) acked: usize,
     pub(super) ack_planned: bool,

@@ -16,6 +16,9 @@ use super::{Ev, World, trace};
 const SLACK_MS: u64 = 150;
 /// Where nothing but BSs fails, a result comes long before its deadline, in milliseconds.
 const PROMPT_MS: u64 = 5_000;
+/// There a message to a connected end is shown within so long, in milliseconds: less than a
+/// register is repeated after, more than a new link takes.
+const WAY_MS: u64 = 2_800;
 /// Clocks of processes are rounded, and differ, in milliseconds.
 const ROUNDING_MS: u64 = 5;
 
@@ -163,8 +166,37 @@ impl World {
                 if let Some(place) = place {
                     self.after(due, Ev::Deadline(s, place));
                 }
+                if self.profile.theme == Theme::Prompt {
+                    self.expect_on_its_way(msg, s);
+                }
             }
             _ => {}
+        }
+    }
+
+    fn the_session_of(&self, end: usize) -> Option<usize> {
+        let mut open = (0..self.sessions.len())
+            .filter(|s| self.sessions[*s].end == end && self.sessions[*s].bs_open);
+        let session = open.next().filter(|s| self.sessions[*s].term_open);
+        if open.next().is_none() { session } else { None }
+    }
+
+    fn expect_on_its_way(&mut self, msg: usize, from: usize) {
+        if let Some(to) = self.the_session_of(self.messages[msg].to) {
+            self.after(WAY_MS, Ev::OnItsWay { msg, from, to });
+        }
+    }
+
+    /// It was sent a while ago, its end was connected all the time, and at most one thing broke.
+    pub(super) fn check_on_its_way(&mut self, msg: usize, from: usize, to: usize) {
+        let message = &self.messages[msg];
+        let shown = message.refused || !message.shows.is_empty();
+        let stays = self.the_session_of(message.to) == Some(to) && self.sessions[from].bs_open;
+        let calm = self.broken[1] + WAY_MS + 1_000 < self.now;
+        // Where others are shown meanwhile, it waits its turn.
+        let stands = self.sessions[to].shown_at + WAY_MS < self.now;
+        if !shown && stays && stands && calm && !self.quiet {
+            self.violate("P2", format!("m{msg} is not on its way though its end is connected"));
         }
     }
 
@@ -213,6 +245,7 @@ impl World {
             self.violate("P3", format!("m{msg} was shown to session {session} twice"));
         }
         self.sessions[s].shown.push(msg);
+        self.sessions[s].shown_at = self.now;
         let message = &self.messages[msg];
         let handed = message.delivers.iter().find(|(session, _, _)| *session == id);
         let (epoch, order) = handed.map_or((Epoch(0), 0), |(_, epoch, order)| (*epoch, *order));

@@ -47,6 +47,7 @@ const THEMES: &[Theme] = &[
     Theme::Race,
     Theme::Race,
     Theme::Race,
+    Theme::Race,
     Theme::Store,
     Theme::Store,
     Theme::Store,
@@ -67,6 +68,7 @@ const THEMES: &[Theme] = &[
     Theme::Torn,
     Theme::Torn,
     Theme::Prompt,
+    Theme::Prompt,
     Theme::Mixed,
     Theme::Mixed,
 ];
@@ -77,6 +79,9 @@ pub(super) enum When {
     AppendBegun,
     AppendApplied,
     RenewBegun,
+    RenewApplied,
+    /// An append of something that was handed out.
+    NearApplied,
     MailRead,
     RowApplied,
     DeleteBegun,
@@ -94,6 +99,7 @@ pub(super) enum What {
     SlowOp,
     SlowOpAndMove,
     SlowOpAndAba,
+    SlowReplyAndMove,
     Cut,
     Leave,
     HalfOpen,

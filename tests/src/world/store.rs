@@ -1,7 +1,7 @@
 //! How each operation on the database goes: at once, late, not at all, and what its writer hears.
 
 use wardlink_ms::core::api::{OpId, StoreOp, StoreReply, StoreValue};
-use wardlink_ms::store::{Applied, OpTime, Put, PutError, StoreError};
+use wardlink_ms::store::{Append, Applied, OpTime, Put, PutError, StoreError};
 
 use wardlink_wire::EndId;
 
@@ -192,6 +192,10 @@ impl World {
         }
         if !answered && !lost {
             let mut back = self.rng.below(self.profile.latency);
+            if matches!(self.flights[slot].op, StoreOp::Renew(_)) {
+                let end = self.ends[self.rng.index(self.ends.len())].clone();
+                back += self.hook(When::RenewApplied, Some(m), Some(&end), None).unwrap_or(0);
+            }
             if !self.quiet && self.rng.permille(self.profile.slow_reply) {
                 back += self.rng.below(self.profile.slow_max);
             }
@@ -346,6 +350,9 @@ impl World {
         let flight = &self.flights[slot];
         let m = flight.ms;
         let (when, end) = match &flight.op {
+            StoreOp::Append(append) if is_near(append, self.profile.hook) => {
+                (When::NearApplied, append.end.clone())
+            }
             StoreOp::Append(append) => (When::AppendApplied, append.end.clone()),
             StoreOp::ReadMailbox { read, .. } => (When::MailRead, read.end.clone()),
             StoreOp::WriteRow(row) => (When::RowApplied, row.end.clone()),
@@ -360,6 +367,12 @@ impl World {
         let change = change.clone();
         self.judge_change(self.flights[slot].ms, &change);
     }
+}
+
+/// Whether this seed waits for such an append, and it holds what was handed out.
+fn is_near(append: &Append, hook: Option<(When, What, u32)>) -> bool {
+    matches!(hook, Some((When::NearApplied, _, _)))
+        && append.puts.iter().any(|put| matches!(put, Put::Document(doc) if doc.redelivered))
 }
 
 /// The end that an operation of a lane is about.

@@ -87,6 +87,7 @@ impl World {
             up: Pipe::default(),
             down: Pipe::default(),
             shown: Vec::new(),
+            shown_at: 0,
             received: 0,
             acked: 0,
             ack_planned: false,
@@ -96,7 +97,7 @@ impl World {
         say!(self, format!("p{p}"), {
             format!("connects to bs{bs} as session {}, n {n}, acks {acks:?}", trace::short(id.0))
         },);
-        self.to_bs(s, FromTerminal::Opened);
+        self.send_to_bs(s, FromTerminal::Opened);
         for msg in pending {
             self.hit(Reached::Resent);
             self.transmit(s, msg);
@@ -111,13 +112,13 @@ impl World {
         }
     }
 
-    fn to_bs(&mut self, s: usize, what: FromTerminal) {
+    fn send_to_bs(&mut self, s: usize, what: FromTerminal) {
         let delay = self.terminal_delay();
         let at = self.sessions[s].up.arrival(self.now, delay);
         self.at(at, Ev::FromTerminal(s, what));
     }
 
-    pub(super) fn from_terminal(&mut self, s: usize, what: FromTerminal) {
+    pub(super) fn bs_hears(&mut self, s: usize, what: FromTerminal) {
         let Session { bs, bs_inc, id, n, program, acks, .. } = self.sessions[s];
         if self.bs[bs].process.inc != bs_inc || self.bs[bs].process.core.is_none() {
             if self.sessions[s].term_open {
@@ -195,7 +196,7 @@ impl World {
         );
         let body = Bytes::from(format!("\"{msg}\""));
         let send = UpSend { id, to: self.ends[to].clone(), body, ttl_s };
-        self.to_bs(s, FromTerminal::Frame(Up::Send(send)));
+        self.send_to_bs(s, FromTerminal::Frame(Up::Send(send)));
     }
 
     pub(super) fn act(&mut self, p: usize) {
@@ -241,7 +242,7 @@ impl World {
             format!("leaves session {}", trace::short(self.sessions[s].id.0)),
         );
         self.forget(s);
-        self.to_bs(s, FromTerminal::Closed);
+        self.send_to_bs(s, FromTerminal::Closed);
     }
 
     /// The terminal is gone, and its BS will find out later.
@@ -258,7 +259,7 @@ impl World {
         self.at(at, Ev::FromTerminal(s, FromTerminal::Closed));
     }
 
-    pub(super) fn to_terminal(&mut self, s: usize, what: ToTerminal) {
+    pub(super) fn terminal_hears(&mut self, s: usize, what: ToTerminal) {
         if !self.sessions[s].term_open {
             return;
         }
@@ -335,7 +336,7 @@ impl World {
             self.messages[msg].acked = true;
         }
         say!(self, format!("p{}", self.sessions[s].program), format!("acks up to {upto}"));
-        self.to_bs(s, FromTerminal::Frame(Up::Ack { seq: upto }));
+        self.send_to_bs(s, FromTerminal::Frame(Up::Ack { seq: upto }));
         if (upto as usize) < received {
             self.plan_ack(s);
         }

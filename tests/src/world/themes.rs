@@ -50,6 +50,9 @@ impl Profile {
         let what =
             rng.pick(&[What::SlowOpAndMove, What::SlowOpAndMove, What::SlowOpAndAba, What::Aba]);
         self.hook = Some((when, what, rng.pick(&[100, 300, 600])));
+        if rng.percent(40) {
+            self.hook = Some((When::RenewApplied, What::SlowReplyAndMove, 200));
+        }
     }
 
     pub(super) fn store(&mut self, rng: &mut Rng) {
@@ -178,6 +181,13 @@ impl Profile {
         if rng.percent(25) {
             self.bs_crash_every = 3_000;
         }
+        if rng.percent(25) {
+            // Programs of one end that come and go while rows are written late.
+            (self.two_programs, self.returns) = (1_000, 1_000);
+            (self.focus, self.held) = (2, 400);
+            self.cut_every = 700;
+            self.ack_max = 20;
+        }
     }
 
     pub(super) fn view_loss(&mut self, rng: &mut Rng) {
@@ -287,6 +297,9 @@ impl Profile {
         let what = rng.pick(&[What::Move, What::Move, What::KillMs, What::Aba]);
         self.hook = Some((when, what, rng.pick(&[100, 300])));
         self.hooks = 8;
+        if rng.percent(50) {
+            self.hook = Some((When::NearApplied, what, 400));
+        }
     }
 
     pub(super) fn prompt(&mut self, rng: &mut Rng) {
@@ -296,17 +309,22 @@ impl Profile {
         self.deadline = 10_000;
         self.credit = 64;
         self.window_max = rng.range(2, 4) as usize;
-        self.bs_crash_every = 2_500;
+        self.queue_spill = 8;
+        self.act_every = rng.pick(&[200, 1_000]);
+        self.burst = rng.range(1, 2);
+        self.active = rng.range(8_000, 14_000);
         self.leave = rng.pick(&[40, 100]);
-        self.away_max = 8_000;
+        self.away_max = rng.pick(&[3_000, 9_000]);
         self.ack_max = rng.pick(&[0, 50]);
         self.half_open = 0;
         self.two_programs = 0;
-        if rng.percent(40) {
-            self.cut_every = 2_000;
-        }
-        if rng.percent(40) {
-            self.move_every = 1_500;
+        match rng.below(3) {
+            0 => self.bs_crash_every = 3_000,
+            1 => self.cut_every = 4_000,
+            _ => {
+                self.bs_crash_every = 5_000;
+                self.move_every = 4_000;
+            }
         }
     }
 

@@ -14,9 +14,8 @@ mod planned;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use wardlink_tests::cluster::{Cluster, Latencies};
-
 use tokio::sync::{Mutex, MutexGuard};
+use wardlink_tests::cluster::{Cluster, Latencies};
 
 /// Every end is reachable again within so long after a fault.
 const REACHABLE: Duration = Duration::from_secs(5);

@@ -14,6 +14,8 @@ struct Open<H> {
     handle: H,
     deadline: Duration,
     written: bool,
+    /// Written on an earlier session than the present one.
+    written_before: bool,
 }
 
 /// A send that leaves the table.
@@ -22,6 +24,8 @@ pub(super) struct Left<H> {
     pub(super) handle: H,
     /// Whether it was written on any session, so that it may have arrived.
     pub(super) written: bool,
+    /// Whether it was written on a session before the present one, whose server nobody can ask.
+    pub(super) written_before: bool,
 }
 
 /// Sends without a result, in the order in which they were made.
@@ -59,7 +63,8 @@ impl<H> Sends<H> {
         let place = self.next_place;
         self.next_place += 1;
         self.by_id.insert(send.id.clone(), place);
-        self.open.insert(place, Open { send, handle, deadline, written: false });
+        self.open
+            .insert(place, Open { send, handle, deadline, written: false, written_before: false });
     }
 
     /// The next send to write on this session, if fewer than `credit` are open on it.
@@ -76,6 +81,9 @@ impl<H> Sends<H> {
 
     /// A new session: everything is to be written again, in the original order.
     pub(super) fn rewind(&mut self) {
+        for (_, open) in self.open.range_mut(..self.cursor) {
+            open.written_before |= open.written;
+        }
         self.cursor = 0;
         self.in_flight = 0;
     }
@@ -110,6 +118,7 @@ impl<H> Sends<H> {
         if place < self.cursor {
             self.in_flight = self.in_flight.saturating_sub(1);
         }
-        Some(Left { handle: open.handle, written: open.written })
+        let Open { handle, written, written_before, .. } = open;
+        Some(Left { handle, written, written_before })
     }
 }

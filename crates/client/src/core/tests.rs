@@ -154,6 +154,21 @@ fn a_result_comes_once_and_tells_whether_to_retry() {
 }
 
 #[test]
+fn what_an_earlier_session_may_have_sent_is_never_called_rejected() {
+    let mut core = open(1);
+    send(&mut core, ms(1), "m1");
+    send(&mut core, ms(1), "m2");
+    assert_eq!(writes(&mut core), ["m1"]);
+    let now = reconnect(&mut core, ms(3), None);
+    assert_eq!(writes(&mut core), ["m1", "m2"]);
+    let reason = Some(Reason::Unavailable);
+    down(&mut core, now, result("m1", Outcome::Rejected, reason));
+    down(&mut core, now, result("m2", Outcome::Rejected, reason));
+    let wanted = [("m1", Outcome::Unknown, reason), ("m2", Outcome::Rejected, reason)];
+    assert_eq!(resolved(&mut core), wanted);
+}
+
+#[test]
 fn at_the_deadline_a_written_send_is_unknown_and_an_unwritten_one_rejected() {
     let mut core = open(1);
     send(&mut core, ms(10), "written");

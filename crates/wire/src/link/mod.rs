@@ -272,7 +272,8 @@ pub struct ViewItem {
     pub id: Uuid,
     /// Member MSs.
     pub members: Vec<MsId>,
-    /// For each of the 256 partitions, in order: index of the owner in `members` (-1: none) and epoch.
+    /// For each of the 256 partitions, in order: index of the owner in `members` (-1: none) and
+    /// epoch.
     pub partitions: Vec<(i32, Epoch)>,
 }
 

@@ -16,7 +16,8 @@ use super::tables::{EXPIRY, Tables};
 use super::writer::{Job, job};
 use crate::store::layout::parse_doc_id;
 
-/// How often a pass runs. What expired is not shown meanwhile: reads and owners check by themselves.
+/// How often a pass runs. What expired is not shown meanwhile: reads and owners check by
+/// themselves.
 const EVERY: Duration = Duration::from_secs(5);
 /// Documents of one pass, so that it does not hold up the writer; a full one is followed at once.
 const PASS_MAX: usize = 2_000;
@@ -46,6 +47,7 @@ impl Drop for Sweeper {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
+            // A panic there was reported there.
             let _ = thread.join();
         }
     }

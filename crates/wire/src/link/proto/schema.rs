@@ -1,6 +1,6 @@
-//! The protobuf messages within `Item`, derived. Numbers of 64 bits that use their upper half are `fixed64`,
-//! ids of 128 bits are 16 raw bytes, and texts are read as bytes so that they stay slices of the
-//! frame. Tag numbers never change and are never used again.
+//! The protobuf messages within `Item`, derived. Numbers of 64 bits that use their upper half are
+//! `fixed64`, ids of 128 bits are 16 raw bytes, and texts are read as bytes so that they stay
+//! slices of the frame. Tag numbers never change and are never used again.
 
 use bytes::Bytes;
 use prost::Message;
