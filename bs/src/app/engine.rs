@@ -10,7 +10,7 @@ use uuid::Uuid;
 use wardlink_link::{Out, Queue};
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::Stop;
-use wardlink_wire::link::ToMs;
+use wardlink_wire::link::{ToBs, ToMs};
 use wardlink_wire::terminal::Up;
 use wardlink_wire::{CloseCode, SessionId};
 
@@ -38,6 +38,8 @@ pub(super) struct Engine {
     begun: Instant,
     actions: Vec<Action>,
     ended: bool,
+    /// Views that were logged.
+    views: u64,
 }
 
 impl Engine {
@@ -61,6 +63,7 @@ impl Engine {
             begun: Instant::now(),
             actions: Vec::new(),
             ended: false,
+            views: 0,
         }
     }
 
@@ -81,6 +84,7 @@ impl Engine {
                 }
             }
             self.flush();
+            self.tell();
         }
         Ok(())
     }
@@ -106,7 +110,12 @@ impl Engine {
                     self.event(Event::LinkOpened(link));
                 }
             }
-            Input::Items(link, items) => self.event(Event::Items(link, items)),
+            Input::Items(link, items) => {
+                if let Some(ToBs::Welcome(welcome)) = items.first() {
+                    tracing::info!(link = link.0, ms = %welcome.ms_id, "linked to a message server");
+                }
+                self.event(Event::Items(link, items));
+            }
             Input::Heard(link, clock) => self.event(Event::Heard(link, clock)),
             Input::Unusable(link, errors) => {
                 let answers = errors.into_iter().map(|error| Out::Item(ToMs::Error(error)));
@@ -186,6 +195,17 @@ impl Engine {
                 Action::Ready(ready) => self.readiness.set("links", ready),
                 Action::Exit => self.ended = true,
             }
+        }
+    }
+
+    /// Logs a view that is new since it was logged last.
+    fn tell(&mut self) {
+        let views = self.core.counters().views;
+        if std::mem::replace(&mut self.views, views) != views
+            && let Some(view) = self.core.view()
+        {
+            let (view_number, members) = (view.number.0, view.members.len());
+            tracing::info!(view_number, members, "view adopted");
         }
     }
 

@@ -19,7 +19,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 use wardlink_wire::terminal::{
     BadUp, Down, TERMINAL_FRAME_MAX_BYTES, TERMINAL_PATH, TERMINAL_SUBPROTOCOL, TerminalError, Up,
 };
-use wardlink_wire::{CloseCode, Outcome, Reason, SessionId};
+use wardlink_wire::{CloseCode, Outcome, SessionId};
 
 use super::input::Input;
 use super::outbox::Outbox;
@@ -160,15 +160,15 @@ impl Terminal {
     async fn up(&mut self, text: &Utf8Bytes, outbox: &Outbox) -> Option<()> {
         match Up::decode(text) {
             Ok(up) => self.inputs.send(Input::Up(self.session, up)).await.ok(),
-            Err(BadUp { code: TerminalError::Invalid, text, id: Some(id) }) => {
+            Err(BadUp { code: TerminalError::Invalid, text, id: Some(id), reason }) => {
                 // A message that can never go has a result like any other; what is wrong with it
                 // is said before.
                 outbox.push(Down::Error { code: TerminalError::Invalid, text, id: None });
-                let (outcome, reason) = (Outcome::Rejected, Some(Reason::Invalid));
+                let (outcome, reason) = (Outcome::Rejected, Some(reason));
                 outbox.push(Down::Result { id, outcome, reason });
                 Some(())
             }
-            Err(BadUp { code, text, id }) => {
+            Err(BadUp { code, text, id, .. }) => {
                 outbox.push(Down::Error { code, text, id });
                 Some(())
             }

@@ -59,6 +59,11 @@ impl Core {
             return;
         }
         match item {
+            ToBs::Welcome(welcome) if welcome.version == 0 => {
+                self.counters.closed += 1;
+                actions.push(Action::Close(link, CloseCode::Version));
+                self.link_closed(link, actions);
+            }
             ToBs::Welcome(welcome) => {
                 self.ttl_s = welcome.message_ttl;
                 if let Some(entry) = self.up.link_mut(link) {

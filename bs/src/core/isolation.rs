@@ -36,6 +36,11 @@ impl Isolation {
         self.counts.remove(&link);
     }
 
+    /// Whether this BS is cut off, as far as it knows.
+    pub(super) fn found(&self) -> bool {
+        self.found
+    }
+
     /// A timer that fired late starts anew.
     pub(super) fn start_anew(&mut self) {
         self.missed.clear();

@@ -1,6 +1,6 @@
 //! The decisions of a BS, without I/O: an event and the time go in, actions come out.
 //!
-//! Owns `uwMap` (sessions by end), the links to the members of the view, and the open sends.
+//! Owns `uwMap` (the sessions, each with its end), the links to the members of the view, and the open sends.
 //! [`api`] is what crosses the border, `upstream` the open sends and the links, `follow` what a
 //! link or a view brings, `terminals` what a terminal does, `session` what one was shown. [`crate::app`] is the thin shell around it.
 
@@ -16,9 +16,7 @@ use std::collections::HashMap;
 use wardlink_defect::{Defect, planted};
 use wardlink_view::View;
 use wardlink_wire::terminal::{BODY_MAX_BYTES, Down, Limits, Up};
-use wardlink_wire::{
-    CloseCode, EndId, Epoch, Outcome, Partition, Reason, ServerId, SessionId, StartId,
-};
+use wardlink_wire::{CloseCode, Epoch, Outcome, Partition, Reason, ServerId, SessionId, StartId};
 
 use self::api::{Action, Counters, Event, LinkId, Millis};
 use self::isolation::{Isolation, SPREAD_MS};
@@ -127,13 +125,17 @@ impl Core {
             }
             Event::LinkClosed(link) => self.link_closed(link, actions),
             Event::SessionOpened { session, end, client, n, acks } => {
+                if self.isolation.found() {
+                    let reconnect = Down::Reconnect { after_ms: SPREAD_MS as u32 };
+                    actions.push(Action::Down(session, reconnect));
+                }
                 let entry = Session::new(end, client, n, acks, now);
                 self.sessions.insert(session, entry);
                 self.register(session, now, actions);
             }
             Event::Up(session, Up::Send(send)) => self.up_send(session, send, now, actions),
             Event::Up(session, Up::Ack { seq }) => self.up_ack(session, seq, now, actions),
-            // The shell checks a token before the core hears of the session, and refreshes it itself.
+            // Identity is the shell's.
             Event::Up(_, Up::Token(_)) => {}
             Event::Written(session, seq) => {
                 if self.sessions.get(&session).is_some_and(|s| !s.acks) {
@@ -286,13 +288,5 @@ impl Core {
             actions.push(Action::CloseSession(session, CloseCode::GoingAway));
         }
         actions.push(Action::Exit);
-    }
-}
-
-/// Sessions of one BS by end; only for looking.
-impl Core {
-    /// The sessions of an end here.
-    pub fn sessions_of(&self, end: &EndId) -> Vec<SessionId> {
-        self.sessions.iter().filter(|(_, s)| s.end == *end).map(|(id, _)| *id).collect()
     }
 }

@@ -197,7 +197,20 @@ impl Upstream {
 
     /// The send is not open any more.
     pub(super) fn settle(&mut self, order: u64) -> Option<OpenSend> {
-        self.sends.remove(&order)
+        let settled = self.sends.remove(&order)?;
+        self.trim(settled.partition);
+        Some(settled)
+    }
+
+    /// Lets go of what is settled at the head of a line that nothing flushes, and of deadlines.
+    fn trim(&mut self, partition: Partition) {
+        let line = &mut self.waiting[partition.index()];
+        while line.front().is_some_and(|order| !self.sends.contains_key(order)) {
+            line.pop_front();
+        }
+        while self.deadlines.front().is_some_and(|(_, order)| !self.sends.contains_key(order)) {
+            self.deadlines.pop_front();
+        }
     }
 
     /// Sends whose deadline has passed.
@@ -208,7 +221,7 @@ impl Upstream {
                 break;
             }
             self.deadlines.pop_front();
-            late.extend(self.sends.remove(&order));
+            late.extend(self.settle(order));
         }
         late
     }
@@ -353,5 +366,24 @@ impl Upstream {
             }
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_expires_while_there_is_no_owner_leaves_nothing_behind() {
+        let mut up = Upstream::new(1);
+        let from: EndId = "H-A-a".parse().unwrap();
+        for n in 0..10_000u64 {
+            let id = format!("m{n}").parse().unwrap();
+            let send = UpSend { id, to: "H-A-b".parse().unwrap(), body: Bytes::new(), ttl_s: None };
+            up.push(OpenSend::new(SessionId(uuid::Uuid::nil()), from.clone(), send, n + 10));
+            assert!(up.expire(n).len() <= 1);
+        }
+        assert!(up.sends.len() <= 11 && up.deadlines.len() <= 11);
+        assert!(up.waiting.iter().map(VecDeque::len).sum::<usize>() <= 11);
     }
 }

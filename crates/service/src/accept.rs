@@ -46,7 +46,10 @@ where
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(PAUSE).await;
+                tokio::select! {
+                    () = stop.stopped() => return tasks,
+                    () = tokio::time::sleep(PAUSE) => {}
+                }
             }
         }
     }
@@ -58,6 +61,7 @@ async fn accept(
 ) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
     let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
-    stream.set_nodelay(true)?;
+    // A peer that is gone already cannot be set up; its task finds out.
+    let _ = stream.set_nodelay(true);
     Ok((stream, permit))
 }

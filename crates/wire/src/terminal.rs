@@ -185,6 +185,8 @@ pub struct BadUp {
     pub text: String,
     /// The id of the message that it concerns, where one is readable.
     pub id: Option<MessageId>,
+    /// Reason of the rejection, where the frame was a send.
+    pub reason: Reason,
 }
 
 /// Why a frame of a BS cannot be used. [`TerminalError::UnknownType`] comes from a later version

@@ -10,13 +10,13 @@ use uuid::Uuid;
 use wardlink_link::{Out, Queue};
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::Stop;
-use wardlink_wire::link::{ToBs, json};
+use wardlink_wire::link::{ToBs, ToMs, json};
 use wardlink_wire::{CloseCode, ServerId};
 
 use super::Config;
 use super::database::Database;
 use super::input::{Input, Written};
-use crate::core::api::{Action, Event, LinkId, Millis, Snapshot};
+use crate::core::api::{Action, Counters, Event, LinkId, Millis, Snapshot};
 use crate::core::{Config as CoreConfig, Core, TICK_MS};
 use crate::store::Store;
 
@@ -36,6 +36,9 @@ pub(super) struct Engine {
     begun: Instant,
     actions: Vec<Action>,
     ended: bool,
+    /// What was logged last.
+    told: Counters,
+    degraded: bool,
 }
 
 impl Engine {
@@ -66,6 +69,8 @@ impl Engine {
             begun: Instant::now(),
             actions: Vec::new(),
             ended: false,
+            told: Counters::default(),
+            degraded: false,
         }
     }
 
@@ -95,6 +100,7 @@ impl Engine {
                 }
             }
             self.flush();
+            self.tell();
         }
         Ok(())
     }
@@ -116,7 +122,12 @@ impl Engine {
                     self.event(Event::LinkOpened { link, plain });
                 }
             }
-            Input::Items(link, items) => self.event(Event::Items(link, items)),
+            Input::Items(link, items) => {
+                if let Some(ToMs::Hello(hello)) = items.first() {
+                    tracing::info!(link = link.0, server = %hello.server_id, "business server linked");
+                }
+                self.event(Event::Items(link, items));
+            }
             Input::Plain(link, items) => self.event(Event::Plain(link, items)),
             Input::PlainWritten(link, written) => {
                 for (end, stamp) in written {
@@ -180,6 +191,37 @@ impl Engine {
                 Action::Exit => self.ended = true,
             }
         }
+    }
+
+    /// Logs what changed since it was logged last: states, never messages.
+    fn tell(&mut self) {
+        let now = self.core.counters();
+        if now.healed > self.told.healed {
+            tracing::warn!("view document was lost or went back, writing it anew");
+        }
+        if now.expelled > self.told.expelled {
+            tracing::warn!("taken out of the view by another member, entering again");
+        }
+        if now.late_writes > self.told.late_writes {
+            let found = now.late_writes - self.told.late_writes;
+            tracing::warn!(found, "sweep found messages that were written late");
+        }
+        if now.views > self.told.views {
+            let snapshot = self.core.snapshot();
+            if let Some(view) = snapshot.view {
+                let (view_number, members) = (view.number.0, view.members.len());
+                let owned = view.owned_by(snapshot.me);
+                tracing::info!(ms = %snapshot.me, view_number, members, owned, "view adopted");
+            }
+        }
+        self.told = now;
+        let degraded = self.core.is_degraded();
+        if degraded && !self.degraded {
+            tracing::warn!("degraded: database does not answer, only live traffic flows");
+        } else if !degraded && self.degraded {
+            tracing::info!("database answers again");
+        }
+        self.degraded = degraded;
     }
 
     /// Hands what was collected to the links' writers, and begins what the database can take.

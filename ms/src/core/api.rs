@@ -239,6 +239,8 @@ pub struct Counters {
     pub views: u64,
     /// Views written anew because the document was lost or went back.
     pub healed: u64,
+    /// Times that another member took this MS out.
+    pub expelled: u64,
     /// Links closed by this MS.
     pub closed: u64,
     /// Appends that failed and were tried again.

@@ -17,6 +17,7 @@ pub(super) struct Link {
     /// `None` until the hello.
     pub(super) hello: Option<Greeted>,
     pub(super) plain: bool,
+    pub(super) opened: Millis,
     pub(super) heard: Millis,
     /// Sends that were accepted and have no result yet.
     pub(super) open: usize,
@@ -69,8 +70,15 @@ impl Links {
             self.by_server.insert(server, link);
         }
         let plain = hello.is_some();
-        let fresh =
-            Link { hello, plain, heard: now, open: 0, parked: BTreeMap::new(), parked_items: 0 };
+        let fresh = Link {
+            hello,
+            plain,
+            opened: now,
+            heard: now,
+            open: 0,
+            parked: BTreeMap::new(),
+            parked_items: 0,
+        };
         self.by_link.insert(link, fresh);
     }
 

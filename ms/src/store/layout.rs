@@ -11,7 +11,7 @@ use super::{DocKey, ViewKey};
 
 /// Largest body that a store takes, in bytes: MongoDB's 16 MiB for a document less ample room
 /// for its other fields. Far above what a terminal may send (64 KiB).
-pub const BODY_MAX_BYTES: usize = 15 << 20;
+pub const DOCUMENT_BODY_MAX_BYTES: usize = 15 << 20;
 
 /// Bytes of one partition: 2 for the owner's index, 8 for the epoch, both big-endian.
 const SLOT_BYTES: usize = 10;

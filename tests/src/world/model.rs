@@ -52,6 +52,8 @@ pub(super) type Ms = Process<ms::Core, ms::api::Event>;
 pub(super) struct Bs {
     pub(super) process: Process<bs::Core, bs::api::Event>,
     pub(super) server: ServerId,
+    /// It has heard the database's clock while it was awake.
+    pub(super) knows_the_time: bool,
 }
 
 /// One direction of a connection.

@@ -27,6 +27,8 @@ const ROUNDING_MS: u64 = 5;
 pub(super) struct Route {
     link: usize,
     session: SessionId,
+    /// Since when, as a place in time.
+    since: u64,
 }
 
 /// Place of a message by its id.
@@ -63,7 +65,12 @@ impl World {
             }
             ToBs::Registered(r) => {
                 let end = self.db.index(&r.end);
-                self.routes[end] = Some(Route { link, session: r.session });
+                let same = self.routes[end]
+                    .is_some_and(|route| route.link == link && route.session == r.session);
+                if !same {
+                    let since = self.sequence;
+                    self.routes[end] = Some(Route { link, session: r.session, since });
+                }
             }
             _ => {}
         }
@@ -81,13 +88,13 @@ impl World {
                 }
                 ToMs::Ack(a) if !a.expired && self.links[link].ms_open => {
                     let end = self.db.index(&a.end);
-                    let route = Some(Route { link, session: a.session });
+                    let Some(route) = self.routes[end] else { continue };
                     let Some(&msg) = self.stamps.get(&(end, a.stamp)) else { continue };
-                    let handed = self.messages[msg]
-                        .delivers
-                        .iter()
-                        .any(|(session, epoch, _)| *session == a.session && *epoch == a.epoch);
-                    if handed && self.routes[end] == route && self.links[link].ms == m {
+                    let handed = self.messages[msg].delivers.iter().any(|(session, epoch, at)| {
+                        *session == a.session && *epoch == a.epoch && *at >= route.since
+                    });
+                    let over_it = route.link == link && route.session == a.session;
+                    if handed && over_it && self.links[link].ms == m {
                         self.messages[msg].settled = Some((a.epoch, self.sequence));
                     }
                 }
@@ -142,7 +149,17 @@ impl World {
     }
 
     /// What a BS is about to be told.
-    pub(super) fn before_bs(&mut self, _b: usize, event: &BsEvent) {
+    pub(super) fn before_bs(&mut self, b: usize, event: &BsEvent) {
+        // What it hears first out of its buffers after it stood still tells it nothing.
+        if self.bs[b].process.resumed < self.now {
+            self.bs[b].knows_the_time |= match event {
+                BsEvent::Heard(_, clock) => clock.is_some_and(|clock| clock > 0),
+                BsEvent::Items(_, items) => {
+                    items.iter().any(|item| matches!(item, ToBs::Welcome(w) if w.clock > 0))
+                }
+                _ => false,
+            };
+        }
         match event {
             BsEvent::SessionOpened { session, .. } => {
                 if let Some(s) = self.session_of(*session) {
@@ -273,7 +290,9 @@ impl World {
         if rejected {
             self.violate("P1", format!("m{msg} was rejected, and shown"));
         }
-        self.check_expiry(msg, down.at_ms);
+        if self.bs[self.sessions[s].bs].knows_the_time {
+            self.check_expiry(msg, down.at_ms);
+        }
         self.messages[msg].shows.push(Show { session: s, epoch, order });
         self.check_window(s, epoch);
     }
@@ -364,7 +383,7 @@ impl World {
         }
         let to = message.to;
         // An earlier copy of it may have expired, and with it its place.
-        if self.expires(msg) <= self.now {
+        if self.expires(msg) <= self.now + UNSURE_MS {
             return;
         }
         for (session, place) in self.messages[msg].places.clone() {

@@ -25,7 +25,7 @@ impl World {
         for b in 0..self.profile.bs {
             let (offset, ppm) = self.odd_clock();
             let server = ServerId(self.fresh_id());
-            self.bs.push(Bs { process: Process::new(offset, ppm), server });
+            self.bs.push(Bs { process: Process::new(offset, ppm), server, knows_the_time: false });
             let late = self.rng.below(40);
             self.after(late, Ev::BsStart(b));
         }
@@ -73,6 +73,7 @@ impl World {
         config.open_sends = 1_000;
         config.seed = self.rng.next();
         let now = self.now;
+        self.bs[b].knows_the_time = false;
         let process = &mut self.bs[b].process;
         process.inc += 1;
         process.paused = false;

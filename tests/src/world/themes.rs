@@ -7,7 +7,7 @@ impl Profile {
     pub(super) fn calm_moves(&mut self, rng: &mut Rng) {
         self.ms = rng.pick(&[2, 2, 3]);
         self.deadline = 10_000;
-        self.move_every = rng.pick(&[300, 800, 2_000]);
+        self.move_every = rng.pick(&[500, 800, 2_000]);
         self.aba = rng.pick(&[0, 300, 800]);
         self.queue_spill = rng.range(4, 8) as usize;
         if rng.percent(50) {
@@ -22,6 +22,9 @@ impl Profile {
         }
         self.ack_max = rng.pick(&[0, 100, 600]);
         self.paths_apart(rng);
+        for path in self.paths.iter_mut().flatten() {
+            *path = (*path).min(100);
+        }
         self.place(rng, 150);
         if matches!(self.hook, Some((_, What::KillMs, _))) {
             self.hook = None;

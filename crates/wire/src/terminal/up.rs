@@ -8,6 +8,7 @@ use super::field::{Field, TextField};
 use super::write::Object;
 use super::{BODY_MAX_BYTES, BadUp, TerminalError, Token, Up, UpSend};
 use crate::id::{EndId, MessageId};
+use crate::outcome::Reason;
 
 /// All fields of all types; others are ignored.
 #[derive(Deserialize)]
@@ -107,7 +108,8 @@ fn send(frame: &UpJson<'_>, id: Option<MessageId>) -> Result<Up, BadUp> {
     let to: EndId = to.parse().map_err(|error| invalid(&format!("to: {error}")))?;
     let body = frame.body.ok_or_else(|| invalid("body is missing"))?.get();
     if body.len() > BODY_MAX_BYTES {
-        return Err(invalid(&format!("body is larger than {BODY_MAX_BYTES} bytes")));
+        let text = format!("body is larger than {BODY_MAX_BYTES} bytes");
+        return Err(BadUp { reason: Reason::TooLarge, ..invalid(&text) });
     }
     let ttl_s = match frame.ttl {
         Field::Absent => None,
@@ -120,7 +122,7 @@ fn send(frame: &UpJson<'_>, id: Option<MessageId>) -> Result<Up, BadUp> {
 }
 
 fn bad(code: TerminalError, text: &str, id: Option<MessageId>) -> BadUp {
-    BadUp { code, text: text.to_owned(), id }
+    BadUp { code, text: text.to_owned(), id, reason: Reason::Invalid }
 }
 
 /// The error's own text could repeat what the frame holds.

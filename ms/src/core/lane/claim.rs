@@ -171,7 +171,7 @@ impl Lane {
                         .route
                         .is_some_and(|r| r.session == session || planted(Defect::UnregisterByEnd))
                     {
-                        self.leave(env);
+                        self.leave();
                     }
                     if let Some(op) = self.delete_row(env, server, session) {
                         return Some(op);
@@ -249,7 +249,7 @@ impl Lane {
         };
         let stamp = own.filter(highest).unwrap_or_else(|| env.stamp());
         if planted(Defect::RouteLeftBeforeYes) && self.route.is_some() {
-            self.leave(env);
+            self.leave();
         }
         if let Some(holder) = holder.filter(|holder| holder.session != session) {
             self.work().displaced = Some((holder.server, holder.session));
@@ -296,7 +296,7 @@ impl Lane {
         let named = self.work().displaced.take();
         let old = self.route;
         if let Some(old) = old {
-            self.leave(env);
+            self.leave();
             if old.session != session {
                 supersede(env, old.link, old.session, stamp);
             }

@@ -58,6 +58,29 @@ impl Lane {
         }
     }
 
+    /// What was handed out and has expired is not appended any more; its late ack still frees the
+    /// slot.
+    pub(super) fn give_up_expired_window(&mut self, env: &mut Env<'_>) {
+        let clock = env.clock.latest(env.now);
+        let must = self.work().window_must;
+        let expired = |held: &&mut Held| {
+            Some(held.stamp) <= must
+                && held.kept == Kept::No
+                && !held.given_up
+                && held.expire_at_ms <= clock
+        };
+        if planted(Defect::ExpiryByDatabaseOnly) {
+            return;
+        }
+        for held in self.work().window.iter_mut().filter(expired) {
+            held.given_up = true;
+            let (outcome, reason) = held.given_up_as(Reason::Expired);
+            for waiter in held.waiters.drain(..) {
+                env.result(waiter, outcome, reason);
+            }
+        }
+    }
+
     pub(super) fn give_up_expired(&mut self, env: &mut Env<'_>) {
         let clock = env.clock.latest(env.now);
         if planted(Defect::ExpiryByDatabaseOnly) || !env.clock.is_known() {

@@ -28,6 +28,7 @@ impl Lane {
             return None;
         }
         self.give_up_expired(env);
+        self.give_up_expired_window(env);
         let bound = env.config.mailbox_max;
         let now = env.now;
         let work = self.work();
@@ -180,7 +181,7 @@ impl Lane {
         }
         if std::mem::take(&mut work.sweep_mail) && routed && direct {
             let limit = work.window.len() + page;
-            return Some((Op::SweepRead { limit }, self.mailbox_read(env, limit)));
+            return Some((Op::SweepRead, self.mailbox_read(env, limit)));
         }
         None
     }
@@ -285,7 +286,7 @@ impl Lane {
     }
 
     /// A sweep's page of a direct lane: what is not in the window is a late write.
-    pub(super) fn mail_swept(&mut self, env: &mut Env<'_>, page: Page, _limit: usize) {
+    pub(super) fn mail_swept(&mut self, env: &mut Env<'_>, page: Page) {
         if !self.direct || self.route.is_none() {
             return;
         }

@@ -6,8 +6,8 @@
 //! partition; when that ends it is dropped whole, and answers to its operations mean nothing.
 //!
 //! What is handed out, and what is appended, is always the oldest. [`claim`] decides who has the
-//! route, [`post`] moves messages, [`mail`] keeps and
-//! fetches them, [`due`] says what must be kept or given up, [`held`] is one message.
+//! route, [`post`] moves messages, [`mail`] keeps and fetches them, [`due`] says what must be kept or
+//! given up, [`held`] is one message.
 
 mod claim;
 mod due;
@@ -128,9 +128,7 @@ enum Op {
         limit: usize,
         spoiled: bool,
     },
-    SweepRead {
-        limit: usize,
-    },
+    SweepRead,
     Delete(usize),
 }
 
@@ -228,9 +226,8 @@ impl Lane {
             (Op::Read { limit, spoiled }, Ok(StoreValue::Page(page))) => {
                 self.page_read(env, page, limit, spoiled);
             }
-            (Op::SweepRead { limit }, Ok(StoreValue::Page(page))) => {
-                self.mail_swept(env, page, limit)
-            }
+            (Op::SweepRead, Ok(StoreValue::Page(page))) => self.mail_swept(env, page),
+
             (Op::Delete(n), Ok(_)) => {
                 let work = self.work();
                 work.gone.drain(..n);
@@ -307,7 +304,7 @@ impl Lane {
         if self.route.is_some_and(|route| route.link == link)
             && !planted(Defect::RouteKeptWithoutLink)
         {
-            self.leave(env);
+            self.leave();
         }
         self.pump(env);
     }

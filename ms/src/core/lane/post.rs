@@ -120,7 +120,7 @@ impl Lane {
 
     /// The route ends: what was handed out goes back to the front of the queue, marked, and all
     /// is to be appended.
-    pub(super) fn leave(&mut self, env: &mut Env<'_>) {
+    pub(super) fn leave(&mut self) {
         self.route = None;
         self.direct = false;
         let work = self.work();
@@ -147,7 +147,6 @@ impl Lane {
             if behind { work.queue.push_back(held) } else { work.queue.push_front(held) }
         }
         work.queue_must = work.queue.iter().map(|held| held.stamp).max().max(work.queue_must);
-        let _ = env;
     }
 
     /// Hands out from the queue while the lane is direct and the window has room.

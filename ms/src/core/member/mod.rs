@@ -64,6 +64,8 @@ pub(super) struct Member {
     read_after: Millis,
     changing: bool,
     renewing: bool,
+    /// The last renewal had no answer.
+    failing: bool,
     /// A timed renewal was refused: once the view is read, another is due. Else, where views
     /// follow each other fast, this member would seem to stand still.
     renew_again: bool,
@@ -94,6 +96,7 @@ impl Member {
             read_after: now,
             changing: false,
             renewing: false,
+            failing: false,
             renew_again: false,
             renew_at: now,
             confirm_after: now,
@@ -118,6 +121,10 @@ impl Member {
 
     pub(super) fn fresh_id(&mut self) -> Uuid {
         self.ids.uuid()
+    }
+
+    pub(super) fn is_degraded(&self) -> bool {
+        self.failing
     }
 
     pub(super) fn is_alone(&self) -> bool {

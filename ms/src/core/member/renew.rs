@@ -120,6 +120,11 @@ impl Core {
             }
             Pending::Renew { number, timed, begun, key } => {
                 self.member.renewing = false;
+                self.member.failing = value.is_err();
+                if timed && self.member.phase == Phase::Inside {
+                    // After a slow one the others get through before they are looked at again.
+                    self.member.renew_at = self.member.renew_at.max(now + RENEW_MS / 2);
+                }
                 self.renewed(number, timed, begun, key, time, value, now, actions);
             }
             Pending::Touch | Pending::Quiet | Pending::RowsOf | Pending::Other => {

@@ -155,6 +155,7 @@ impl Core {
 
     /// Another member took this one out: it comes back under a new id, and its BSs know only the old one.
     pub(super) fn expelled(&mut self, now: Millis, actions: &mut Vec<Action>) {
+        self.hub.counters.expelled += 1;
         let links: Vec<LinkId> = self.hub.links.iter_mut().map(|(id, _)| id).collect();
         for link in links {
             self.close(link, CloseCode::NotAMember, now, actions);

@@ -4,7 +4,7 @@ use redb::ReadableTable;
 use wardlink_wire::{EndId, Epoch, Stamp};
 
 use super::tables::Tables;
-use crate::store::layout::{BODY_MAX_BYTES, doc_id};
+use crate::store::layout::{DOCUMENT_BODY_MAX_BYTES, doc_id};
 use crate::store::{Append, Appended, DocKey, Document, Put, PutError};
 
 pub(super) fn append(
@@ -17,7 +17,7 @@ pub(super) fn append(
 fn append_lane(tables: &mut Tables<'_>, append: &Append) -> Result<Appended, redb::Error> {
     for (applied, put) in append.puts.iter().enumerate() {
         match put {
-            Put::Document(document) if document.body.len() > BODY_MAX_BYTES => {
+            Put::Document(document) if document.body.len() > DOCUMENT_BODY_MAX_BYTES => {
                 return Ok(Appended { applied, error: Some(PutError::Refused) });
             }
             Put::Document(document) => upsert(tables, &append.end, document)?,

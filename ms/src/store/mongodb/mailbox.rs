@@ -14,7 +14,7 @@ use super::MongoStore;
 use super::call::{DUPLICATE_KEY, Failure, Written, for_good};
 use super::delete::id_filter;
 use super::values::stamp_doc;
-use crate::store::layout::{BODY_MAX_BYTES, doc_id};
+use crate::store::layout::{DOCUMENT_BODY_MAX_BYTES, doc_id};
 use crate::store::{Append, Appended, Document, OpTime, Put, PutError, Reply, StoreError};
 
 /// Most statements of one command. The server's limit is 100,000; fewer keep a command short.
@@ -180,7 +180,7 @@ impl<'a> Progress<'a> {
 /// A statement, or `None` if no server would take it.
 fn statement(append: &Append, index: usize, way: Way) -> Option<RawDocumentBuf> {
     match (&append.puts[index], way) {
-        (Put::Document(document), _) if document.body.len() > BODY_MAX_BYTES => None,
+        (Put::Document(document), _) if document.body.len() > DOCUMENT_BODY_MAX_BYTES => None,
         (Put::Document(document), Way::Insert) => insert(&append.end, document),
         (Put::Document(document), Way::Update) => upsert(&append.end, document),
         (Put::Mark(key), _) => Some(rawdoc! {
