@@ -51,6 +51,8 @@ pub struct Config {
     pub session_sends: usize,
     /// Sends that this BS holds at most.
     pub open_sends: usize,
+    /// Bytes of bodies that this BS holds at most.
+    pub open_bytes: usize,
     /// Seeds hash tables.
     pub seed: u64,
 }
@@ -58,7 +60,15 @@ pub struct Config {
 impl Config {
     /// Defaults for a BS of this identity.
     pub fn new(server: ServerId, start: StartId) -> Self {
-        Self { server, start, deadline_ms: 10_000, session_sends: 256, open_sends: 65_536, seed: 0 }
+        Self {
+            server,
+            start,
+            deadline_ms: 10_000,
+            session_sends: 256,
+            open_sends: 65_536,
+            open_bytes: 64 << 20,
+            seed: 0,
+        }
     }
 }
 

@@ -164,7 +164,8 @@ impl Core {
         now: Millis,
         actions: &mut Vec<Action>,
     ) {
-        let full = self.up.open_count() >= self.config.open_sends;
+        let full = self.up.open_count() >= self.config.open_sends
+            || self.up.open_bytes() + send.body.len() > self.config.open_bytes;
         let limit = self.config.session_sends;
         let Some(entry) = self.sessions.get_mut(&session) else { return };
         let refuse = |id, reason, actions: &mut Vec<Action>| {

@@ -96,6 +96,8 @@ pub(super) struct Upstream {
     members: BTreeMap<MsId, LinkId>,
     link_number: u64,
     sends: HashMap<u64, OpenSend, ahash::RandomState>,
+    /// Bytes of their bodies.
+    bytes: usize,
     next_order: u64,
     /// Deadlines in the order of acceptance, which is their order in time.
     deadlines: VecDeque<(Millis, u64)>,
@@ -109,6 +111,7 @@ impl Upstream {
             members: BTreeMap::new(),
             link_number: 0,
             sends: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 4, 5, 6)),
+            bytes: 0,
             next_order: 0,
             deadlines: VecDeque::new(),
             waiting: (0..PARTITIONS).map(|_| VecDeque::new()).collect(),
@@ -178,11 +181,16 @@ impl Upstream {
         self.sends.len()
     }
 
+    pub(super) fn open_bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn push(&mut self, send: OpenSend) -> u64 {
         self.next_order += 1;
         let order = self.next_order;
         self.deadlines.push_back((send.deadline, order));
         self.waiting[send.partition.index()].push_back(order);
+        self.bytes += send.body.len();
         self.sends.insert(order, send);
         order
     }
@@ -198,6 +206,7 @@ impl Upstream {
     /// The send is not open any more.
     pub(super) fn settle(&mut self, order: u64) -> Option<OpenSend> {
         let settled = self.sends.remove(&order)?;
+        self.bytes -= settled.body.len();
         self.trim(settled.partition);
         Some(settled)
     }

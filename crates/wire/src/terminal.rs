@@ -20,6 +20,9 @@ pub const TERMINAL_PATH: &str = "/ws";
 pub const TERMINAL_SUBPROTOCOL: &str = "wardlink.v1";
 /// Largest body of a message, in bytes of its JSON text.
 pub const BODY_MAX_BYTES: usize = 64 * 1024;
+/// How deep the arrays and objects of a body may be nested: what common JSON parsers take. A
+/// deeper one could end the program of the terminal that it is for.
+pub const BODY_DEPTH_MAX: usize = 128;
 /// Largest frame of the terminal protocol, in bytes: a body and its envelope.
 pub const TERMINAL_FRAME_MAX_BYTES: usize = 66 * 1024;
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use wardlink_wire::link::json::decode_plain;
 use wardlink_wire::link::{ErrorCode, ErrorItem, FRAME_MAX_ITEMS, FrameError, ToBs, ToMs};
 use wardlink_wire::link::{json, proto};
-use wardlink_wire::terminal::{BODY_MAX_BYTES, BadUp, Down, TerminalError, Up};
+use wardlink_wire::terminal::{BODY_DEPTH_MAX, BODY_MAX_BYTES, BadUp, Down, TerminalError, Up};
 
 fn decode_all_binary(frame: Vec<u8>) {
     let frame = Bytes::from(frame);
@@ -228,7 +228,13 @@ fn deep_nesting_neither_overflows_the_stack_nor_is_parsed() {
         decode_all_text(&format!(r#"{{"type":"send","{name}":{deep}}}"#));
     }
     let send = format!(r#"{{"type":"send","id":"m","to":"H1-A2-u7","body":{deep}}}"#);
-    assert!(matches!(Up::decode(&send), Ok(Up::Send(it)) if it.body.len() == deep.len()));
+    assert_eq!(Up::decode(&send).unwrap_err().code, TerminalError::Invalid);
+    let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+    let of = |body: &str| format!(r#"{{"type":"send","id":"m","to":"H1-A2-u7","body":{body}}}"#);
+    assert!(Up::decode(&of(&nested(BODY_DEPTH_MAX))).is_ok());
+    assert!(Up::decode(&of(&nested(BODY_DEPTH_MAX + 1))).is_err());
+    let quoted = format!(r#""\"{}""#, "[".repeat(BODY_DEPTH_MAX + 1));
+    assert!(Up::decode(&of(&quoted)).is_ok(), "brackets in a string are no nesting");
 }
 
 #[test]

@@ -12,9 +12,12 @@ use wardlink_wire::{
 use super::Core;
 use super::api::{Action, LinkId, Millis, PlainItem};
 use super::links::{PARKED_MAX, Verdict};
+use crate::store::OpTime;
 
 /// A view number further ahead of the database's operation time than this cannot be, in seconds.
 const AHEAD_S: u64 = 24 * 3600;
+/// The year 2100, in Unix seconds.
+const ABSURD_S: u64 = 4_102_444_800;
 /// What a plain BS's message may take until it is stored, in milliseconds: it has no deadline of its own.
 const PLAIN_DEADLINE_MS: u32 = 10_000;
 
@@ -105,8 +108,9 @@ impl Core {
                 hello.misses = misses;
             }
         }
-        if let Some(epoch) = known.went_back {
-            self.hear_number(link, ViewNumber(epoch.0), now, actions);
+        if let Some(epoch) = known.went_back
+            && self.hear_number(link, ViewNumber(epoch.0), now, actions)
+        {
             self.member.went_back(epoch);
         }
         if let Some(number) = known.view {
@@ -120,12 +124,24 @@ impl Core {
         number: ViewNumber,
         now: Millis,
         actions: &mut Vec<Action>,
-    ) {
-        let (seconds, ours) = (number.0 >> 32, self.hub.after.0 >> 32);
-        if ours > 0 && seconds > ours + AHEAD_S {
-            return self.close(link, CloseCode::ImpossibleView, now, actions);
+    ) -> bool {
+        let possible = self.is_possible(number);
+        if possible {
+            self.member.hear(number);
+        } else {
+            self.close(link, CloseCode::ImpossibleView, now, actions);
         }
-        self.member.hear(number);
+        possible
+    }
+
+    /// Whether a view number, or an epoch, can be: it comes from the database's operation time.
+    /// Before the first reply of the database only what is absurd by any clock is not.
+    pub(super) fn is_possible(&self, number: ViewNumber) -> bool {
+        let known = self.hub.after.max(OpTime(self.member.view().map_or(0, |view| view.number.0)));
+        match known {
+            OpTime(0) => number.0 >> 32 < ABSURD_S,
+            OpTime(known) => number.0 >> 32 <= (known >> 32) + AHEAD_S,
+        }
     }
 
     fn gate(&self, partition: Partition, epoch: Epoch) -> Gate {
@@ -156,6 +172,14 @@ impl Core {
             ToMs::Ack(a) => (a.epoch, &a.end),
             ToMs::Hello(_) | ToMs::Known(_) | ToMs::Error(_) => return,
         };
+        let stamp = match &item {
+            ToMs::Register(register) => register.stamp.unwrap_or_default(),
+            ToMs::Ack(ack) => ack.stamp,
+            _ => Stamp::default(),
+        };
+        if !self.is_possible(ViewNumber(stamp.epoch.0)) {
+            return self.close(link, CloseCode::ImpossibleView, now, actions);
+        }
         let partition = end.partition();
         let waits = self.hub.links.get(link).is_some_and(|l| l.parked.contains_key(&partition));
         match self.gate(partition, epoch) {
@@ -163,7 +187,9 @@ impl Core {
             Gate::Fenced if !waits => self.hub.counters.fenced += 1,
             Gate::Open | Gate::Fenced | Gate::Park => {
                 // Named like a view number, it is read for until the view is there.
-                self.hear_number(link, ViewNumber(epoch.0), now, actions);
+                if !self.hear_number(link, ViewNumber(epoch.0), now, actions) {
+                    return;
+                }
                 self.member.want_view();
                 let Some(entry) = self.hub.links.get_mut(link) else { return };
                 entry.parked_items += 1;

@@ -51,7 +51,8 @@ const SETTLE_MS: Millis = 1_000;
 pub struct Config {
     /// Life of a message, and the most that a sender may ask for, in seconds.
     pub message_ttl_s: u32,
-    /// Sends that a link may have open. 8,192 of 256 bytes are 2 MiB.
+    /// Sends that a link may have open: as many as a BS holds at all, so that messages to
+    /// terminals that do not acknowledge hold up nobody else's. A BS bounds their bytes.
     pub credit: u32,
     /// Messages that a mailbox may hold.
     pub mailbox_max: usize,
@@ -73,7 +74,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             message_ttl_s: 600,
-            credit: 8_192,
+            credit: 65_536,
             mailbox_max: 10_000,
             queue_spill: 512,
             window_max: 256,
@@ -307,7 +308,8 @@ impl Core {
     }
 
     fn link_closed(&mut self, link: LinkId, now: Millis, actions: &mut Vec<Action>) {
-        if self.hub.links.remove(link).is_none() {
+        // Without a hello nothing here can hang on it.
+        if self.hub.links.remove(link).is_none_or(|closed| closed.hello.is_none()) {
             return;
         }
         for part in self.parts.iter_mut().flatten() {

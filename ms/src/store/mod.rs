@@ -202,6 +202,8 @@ pub struct MailboxRead {
     /// At most so many documents. A page may have fewer (a reply has a size limit) without being
     /// the end: [`Page::end`] says whether it is.
     pub limit: usize,
+    /// The page ends after the document with which its bodies are at least so many bytes.
+    pub bytes: usize,
     /// Documents created at or before this time (database's clock, Unix milliseconds) have
     /// outlived the collection's TTL and are left out.
     pub created_after_ms: u64,
@@ -301,6 +303,24 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     async fn ping(&self) -> StoreResult<()>;
 }
 
+impl Page {
+    /// A page of these documents, by stamp, cut where its bodies reach `bytes`. `end`: nothing is
+    /// beyond them.
+    pub fn cut(mut documents: Vec<Document>, bytes: usize, end: bool) -> Self {
+        let mut held = 0;
+        let fits = documents.iter().take_while(|document| {
+            let room = held < bytes.max(1);
+            held += document.body.len();
+            room
+        });
+        let fits = fits.count();
+        let end = end && fits == documents.len();
+        documents.truncate(fits);
+        documents.shrink_to_fit();
+        Self { documents, end }
+    }
+}
+
 /// Why a store cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
@@ -309,4 +329,32 @@ pub struct PrepareError {
     pub text: String,
     /// Whether it may succeed later without anybody changing a setting.
     pub retry: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_where_its_bodies_are_enough_and_has_one_document_at_least() {
+        let document = |count| Document {
+            key: DocKey {
+                from: None,
+                id: MessageId::from_uuid(Uuid::from_u128(u128::from(count))),
+            },
+            stamp: Stamp { count, ..Stamp::default() },
+            redelivered: false,
+            body: Bytes::from_static(b"1234567890"),
+            create_at_ms: 0,
+            ttl_s: None,
+        };
+        let cut = |bytes| {
+            let page = Page::cut((0..4).map(document).collect(), bytes, true);
+            (page.documents.len(), page.end)
+        };
+        assert_eq!(
+            [cut(0), cut(10), cut(11), cut(31), cut(usize::MAX)],
+            [(1, false), (1, false), (2, false), (4, true), (4, true)]
+        );
+    }
 }

@@ -2,7 +2,6 @@
 
 use wardlink_bs::core::api::{Action as BsAction, Event as BsEvent};
 use wardlink_ms::core::api::{Action as MsAction, Event as MsEvent, LinkId};
-use wardlink_wire::Outcome;
 use wardlink_wire::link::{ToBs, ToMs};
 use wardlink_wire::terminal::Down;
 
@@ -26,11 +25,6 @@ fn take<T>(batches: &mut Batches<T>, link: usize) -> Option<Vec<T>> {
     Some(batches.remove(at).1)
 }
 
-fn is_refusal(action: &MsAction) -> bool {
-    matches!(action, MsAction::Send(_, ToBs::Result(result))
-        if matches!(result.outcome, Outcome::Rejected | Outcome::Unknown))
-}
-
 impl World {
     pub(super) fn ms_event(&mut self, m: usize, event: MsEvent) {
         if self.ms[m].paused {
@@ -52,7 +46,6 @@ impl World {
         let given_up = core.counters().given_up;
         core.on(event, self.ms[m].clock(self.now), &mut actions);
         let given_up = core.counters().given_up - given_up;
-        let told = actions.iter().filter(|action| is_refusal(action)).count() as u64;
         self.ms[m].core = Some(core);
         self.trace.mix(actions.len() as u64);
         // Between a step and what follows from it a process may die, too.
@@ -66,7 +59,7 @@ impl World {
             return self.ms_kill(m);
         }
         self.ms_actions(m, actions);
-        if given_up > told {
+        if given_up > 0 {
             self.given_up_silently();
         }
         if let Some((when, end)) = hook {

@@ -222,6 +222,10 @@ pub(super) struct Message {
     pub(super) rejected: bool,
     /// An MS said `stored` or `delivered`.
     pub(super) promised: bool,
+    /// The highest epoch under which that was said.
+    pub(super) promised_under: Epoch,
+    /// The lowest epoch under which it was sent after the terminal had sent it again.
+    pub(super) resent_under: Option<Epoch>,
     /// Some write about it had no clean answer.
     pub(super) unclean: bool,
     /// Epoch and place in time of the deliver that was sent to each session last.

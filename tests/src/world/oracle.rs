@@ -47,10 +47,15 @@ impl World {
     pub(super) fn ms_said(&mut self, m: usize, link: usize, item: &ToBs) {
         match item {
             ToBs::Result(result) => {
+                let (epoch, outcome) = (result.epoch, result.outcome);
                 let Some(&msg) = self.links[link].seqs.get(result.seq as usize - 1) else {
                     return self.violate("P1", format!("ms{m} answers an unknown seq"));
                 };
-                self.ms_told(m, msg, result.outcome);
+                self.ms_told(m, msg, outcome);
+                if matches!(outcome, Outcome::Stored | Outcome::Delivered) {
+                    self.messages[msg].promised_under =
+                        self.messages[msg].promised_under.max(epoch);
+                }
             }
             ToBs::Deliver(deliver) => {
                 let msg = number_of(&deliver.id);
@@ -103,8 +108,8 @@ impl World {
         }
     }
 
-    /// An owner gave up more messages than it told of: their links are gone. Which, is its own
-    /// knowledge; those that it may be have lost their places.
+    /// An owner gave up messages, perhaps without anybody to tell, for their links are gone. Which,
+    /// is its own knowledge; those that it may be have lost their places.
     pub(super) fn given_up_silently(&mut self) {
         let full = self.profile.mailbox_max < 50;
         for message in self.messages.iter_mut().filter(|m| !m.received) {
@@ -140,6 +145,10 @@ impl World {
             let msg = number_of(&send.id);
             self.links[link].seqs.push(msg);
             self.messages[msg].again |= send.again;
+            if self.messages[msg].attempts > 1 {
+                let lowest = self.messages[msg].resent_under.get_or_insert(send.epoch);
+                *lowest = send.epoch.min(*lowest);
+            }
             let due = self.now + u64::from(send.deadline_ms);
             self.messages[msg].due = self.messages[msg].due.min(due);
             if self.links[link].seqs.len() as u64 != send.seq {
@@ -382,6 +391,7 @@ impl World {
             return;
         }
         let to = message.to;
+        let under = message.promised_under;
         // An earlier copy of it may have expired, and with it its place.
         if self.expires(msg) <= self.now + UNSURE_MS {
             return;
@@ -389,7 +399,10 @@ impl World {
         for (session, place) in self.messages[msg].places.clone() {
             let later = self.sessions[session].sent[place + 1..].iter().find(|sent| {
                 let other = &self.messages[sent.msg];
-                other.to == to && other.received
+                // A BS and an MS that do not know the newest view yet go on with each other: what
+                // a terminal sends again through them may come before what others have accepted.
+                let stale = other.resent_under.is_some_and(|epoch| epoch < under);
+                other.to == to && other.received && !stale
             });
             if let Some(later) = later.map(|sent| sent.msg) {
                 let text = format!("m{msg} was shown after m{later}, which was sent after it");

@@ -165,6 +165,8 @@ impl World {
             settled: None,
             rejected: false,
             promised: false,
+            promised_under: wardlink_wire::Epoch(0),
+            resent_under: None,
             unclean: false,
             delivers: Vec::new(),
             probe,

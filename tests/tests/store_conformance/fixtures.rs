@@ -130,7 +130,12 @@ pub(crate) async fn store_all(store: &dyn Store, end: &EndId, documents: Vec<Doc
 }
 
 pub(crate) fn read_of(end: &EndId, limit: usize) -> MailboxRead {
-    MailboxRead { end: end.clone(), limit, created_after_ms: now_ms() - u64::from(TTL_S) * 1_000 }
+    MailboxRead {
+        end: end.clone(),
+        limit,
+        bytes: usize::MAX,
+        created_after_ms: now_ms() - u64::from(TTL_S) * 1_000,
+    }
 }
 
 /// One page of one mailbox.

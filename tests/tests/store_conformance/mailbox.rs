@@ -65,7 +65,7 @@ pub(crate) async fn expired_documents_are_not_in_a_page(store: AnyStore) {
     store_all(&*store, &who, documents).await;
     let read = |created_after_ms, limit| {
         let store = store.clone();
-        let read = MailboxRead { end: who.clone(), limit, created_after_ms };
+        let read = MailboxRead { end: who.clone(), limit, bytes: usize::MAX, created_after_ms };
         async move { store.read_mailboxes(vec![read], OpTime(0)).await.unwrap().value.remove(0) }
     };
     // A page full of what expired must not look like the end.

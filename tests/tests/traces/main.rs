@@ -18,6 +18,7 @@ mod order;
 mod owner;
 mod pause;
 mod register;
+mod repeats;
 mod rig;
 mod upstream;
 mod view;

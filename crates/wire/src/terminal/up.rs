@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::field::{Field, TextField};
 use super::write::Object;
-use super::{BODY_MAX_BYTES, BadUp, TerminalError, Token, Up, UpSend};
+use super::{BODY_DEPTH_MAX, BODY_MAX_BYTES, BadUp, TerminalError, Token, Up, UpSend};
 use crate::id::{EndId, MessageId};
 use crate::outcome::Reason;
 
@@ -111,6 +111,9 @@ fn send(frame: &UpJson<'_>, id: Option<MessageId>) -> Result<Up, BadUp> {
         let text = format!("body is larger than {BODY_MAX_BYTES} bytes");
         return Err(BadUp { reason: Reason::TooLarge, ..invalid(&text) });
     }
+    if depth(body.as_bytes()) > BODY_DEPTH_MAX {
+        return Err(invalid(&format!("body is nested deeper than {BODY_DEPTH_MAX}")));
+    }
     let ttl_s = match frame.ttl {
         Field::Absent => None,
         Field::Wrong | Field::Is(0) => {
@@ -119,6 +122,25 @@ fn send(frame: &UpJson<'_>, id: Option<MessageId>) -> Result<Up, BadUp> {
         Field::Is(ttl) => Some(u32::try_from(ttl).unwrap_or(u32::MAX)),
     };
     Ok(Up::Send(UpSend { id, to, body: Bytes::copy_from_slice(body.as_bytes()), ttl_s }))
+}
+
+/// How deep arrays and objects of a JSON text are nested.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut quoted, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !quoted => depth -= 1,
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn bad(code: TerminalError, text: &str, id: Option<MessageId>) -> BadUp {

@@ -59,6 +59,9 @@ pub(super) struct Held {
     pub(super) kept: Kept,
     /// An append of it had no answer: it may be in the mailbox, now or later.
     pub(super) maybe: bool,
+    /// An earlier copy of it was settled, and that one's document may still be there: it goes when
+    /// this one does.
+    pub(super) leftover: bool,
     /// Its document carries `redelivered`.
     pub(super) marked: bool,
     /// Its sender was told that it was given up: it is not appended any more.
@@ -102,6 +105,7 @@ impl Held {
             handed: false,
             kept: Kept::No,
             maybe: false,
+            leftover: false,
             marked: false,
             given_up: false,
             waiters: SmallVec::from_buf([Waiter { link, seq: send.seq }]),
@@ -110,7 +114,9 @@ impl Held {
         }
     }
 
-    pub(super) fn from_mailbox(document: Document, expire_at_ms: u64) -> Self {
+    /// A document that was read. It may be a write of an owner that is none any more: it is
+    /// durable, and confirmed only by a renewal begun after this, with a number above `renewals`.
+    pub(super) fn from_mailbox(document: Document, expire_at_ms: u64, renewals: u64) -> Self {
         Self {
             stamp: document.stamp,
             hash: key_hash(document.key.from.as_ref(), &document.key.id),
@@ -124,8 +130,9 @@ impl Held {
             redelivered: document.redelivered,
             again: true,
             handed: false,
-            kept: Kept::Confirmed,
+            kept: Kept::Durable(renewals),
             maybe: true,
+            leftover: false,
             marked: document.redelivered,
             given_up: false,
             waiters: SmallVec::new(),
@@ -143,6 +150,11 @@ impl Held {
             create_at_ms: self.create_at_ms,
             ttl_s: self.ttl_s,
         }
+    }
+
+    /// Whether somebody waits for a renewal to confirm it.
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        matches!(self.kept, Kept::Durable(_)) && !self.waiters.is_empty()
     }
 
     /// Lets go of the body where nothing will need it again.

@@ -193,7 +193,10 @@ impl Lane {
             env.clock.latest(env.now).saturating_sub(u64::from(env.config.message_ttl_s) * 1000);
         let created_after_ms =
             if planted(Defect::ExpiryByDatabaseOnly) { 0 } else { created_after_ms };
-        let read = MailboxRead { end: env.end.clone(), limit, created_after_ms };
+        // What is in the window comes along, and as much again as the window takes.
+        let window = self.work.as_ref().map_or(0, |work| work.window_bytes);
+        let bytes = window + WINDOW_BYTES;
+        let read = MailboxRead { end: env.end.clone(), limit, bytes, created_after_ms };
         StoreOp::ReadMailbox { read, after: env.after }
     }
 
@@ -258,7 +261,7 @@ impl Lane {
             return;
         }
         let expire_at_ms = expire_at(&document, env.config.message_ttl_s);
-        let mut held = Held::from_mailbox(document, expire_at_ms);
+        let mut held = Held::from_mailbox(document, expire_at_ms, env.renewals);
         held.redelivered |= late;
         let work = self.work();
         // A repeat of a stored message may wait in the queue: one copy, the lower stamp.
@@ -269,14 +272,10 @@ impl Lane {
         {
             work.queue_bytes -= copy.body.len();
             work.forget_key(copy.hash);
-            held.kept = Kept::Confirmed;
-            for waiter in copy.waiters {
-                held.kept = Kept::Durable(env.renewals);
-                held.waiters.push(waiter);
-            }
+            held.waiters = copy.waiters;
             held.near = copy.near;
             held.deadline = copy.deadline;
-            if matches!(held.kept, Kept::Durable(_)) {
+            if held.is_unconfirmed() {
                 env.effects.push(Effect::Unconfirmed);
             }
         }

@@ -267,13 +267,7 @@ impl Lane {
                 env.result(waiter, Outcome::Stored, None);
             }
         }
-        if work
-            .confirming
-            .iter()
-            .chain(&work.window)
-            .chain(&work.queue)
-            .any(|h| matches!(h.kept, Kept::Durable(_)))
-        {
+        if work.confirming.iter().chain(&work.window).chain(&work.queue).any(Held::is_unconfirmed) {
             env.effects.push(Effect::Unconfirmed);
         }
         self.pump(env);

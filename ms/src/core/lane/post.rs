@@ -7,8 +7,8 @@ use wardlink_wire::{Outcome, Reason, SessionId};
 
 use super::due::QUEUE_SPILL_BYTES;
 use super::held::{Held, Kept, Waiter, key_hash};
-use super::{Env, Lane, Op, Work};
-use crate::core::api::{Action, LinkId};
+use super::{Effect, Env, Lane, Op, Work};
+use crate::core::api::{Action, LinkId, Millis};
 use crate::store::DocKey;
 
 /// Most bytes of bodies handed out and not acked; one message is always let through.
@@ -35,7 +35,7 @@ impl Lane {
         let stamp = env.stamp();
         let clock = env.clock.earliest(env.now);
         let mut held = Held::arrived(send, link, stamp, clock, env.config.message_ttl_s, env.now);
-        held.maybe = kept;
+        (held.maybe, held.leftover) = (kept, kept);
         if planted(Defect::StoredBeforeDurable) && self.route.is_none() {
             env.result(waiter, Outcome::Stored, None);
         }
@@ -72,8 +72,14 @@ impl Lane {
             env.result(waiter, Outcome::Stored, None);
         } else if first.given_up {
             env.result(waiter, Outcome::Unknown, Some(Reason::Deadline));
-        } else if let Some(replaced) = first.wait(waiter) {
-            env.result(replaced, Outcome::Unknown, Some(Reason::Deadline));
+        } else {
+            first.deadline = first.deadline.min(env.now + Millis::from(send.deadline_ms));
+            if let Some(replaced) = first.wait(waiter) {
+                env.result(replaced, Outcome::Unknown, Some(Reason::Deadline));
+            }
+            if first.is_unconfirmed() {
+                env.effects.push(Effect::Unconfirmed);
+            }
         }
         true
     }
@@ -138,9 +144,14 @@ impl Lane {
         let behind = planted(Defect::QueueBeforeWindow);
         while let Some(mut held) = if behind { window.pop_front() } else { window.pop_back() } {
             held.redelivered = true;
-            let unmarked = planted(Defect::DocumentsNotMarked) && held.kept == Kept::Confirmed;
+            let unmarked = planted(Defect::DocumentsNotMarked)
+                && held.kept.is_durable()
+                && held.waiters.is_empty();
             if unmarked || held.given_up && held.kept == Kept::No {
                 work.forget_key(held.hash);
+                if held.leftover {
+                    work.gone.push(held.key);
+                }
                 continue;
             }
             work.queue_bytes += held.body.len();
@@ -215,7 +226,8 @@ impl Lane {
         work.forget_key(held.hash);
         // A document goes only after its ack or its expiry: under this key an earlier copy may lie
         // there that was called stored.
-        if reason == Some(Reason::Expired) && (held.kept != Kept::No || held.maybe) {
+        let expired = reason == Some(Reason::Expired);
+        if held.leftover || expired && (held.kept != Kept::No || held.maybe) {
             work.gone.push(held.key);
         }
         for waiter in held.waiters {
@@ -246,7 +258,7 @@ impl Work {
             let mut held =
                 self.window.iter_mut().chain(&mut self.queue).chain(&mut self.confirming);
             match held.find(|held| at < n && held.key == key) {
-                Some(held) => held.maybe = true,
+                Some(held) => (held.maybe, held.leftover) = (true, true),
                 None => self.gone.push(key),
             }
         }

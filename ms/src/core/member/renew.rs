@@ -48,7 +48,9 @@ impl Core {
 
     /// After every event: what the lanes and the links asked for.
     pub(in crate::core) fn follow_up(&mut self, now: Millis, actions: &mut Vec<Action>) {
-        if let Some((partition, epoch)) = self.hub.anew.take() {
+        if let Some((partition, epoch)) = self.hub.anew.take()
+            && self.is_possible(ViewNumber(epoch.0))
+        {
             self.member.anew = Some((partition, epoch));
             self.member.want_view = true;
         }

@@ -12,12 +12,17 @@ use wardlink_wire::{MsId, ServerId};
 use crate::store::{Beat, Renewal, ViewChange, ViewKey};
 
 /// The system's clock, kept from going back within this process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Clock {
     last_ms: AtomicU64,
 }
 
 impl Clock {
+    /// A clock that does not go back behind what was known before the process began.
+    pub(super) fn not_before(ms: u64) -> Self {
+        Self { last_ms: AtomicU64::new(ms) }
+    }
+
     /// Unix milliseconds.
     pub(super) fn now_ms(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

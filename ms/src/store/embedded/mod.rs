@@ -95,7 +95,7 @@ impl EmbeddedStore {
         let synced = std::fs::File::open(&dir).and_then(|file| file.sync_all());
         synced.map_err(|error| failed(&error.to_string()))?;
         let loaded = tables::load(&database).map_err(|error| failed(&error.to_string()))?;
-        let clock = Clock::default();
+        let clock = Clock::not_before((loaded.time >> 32) * 1_000);
         // A folder that is new begins above what one that is gone has given: by the clock.
         let time = loaded.time.max((clock.now_ms() / 1_000) << 32);
         let shared = Arc::new(Shared {

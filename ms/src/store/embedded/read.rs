@@ -7,7 +7,7 @@ use wardlink_wire::{EndId, Epoch, ServerId, Stamp};
 use super::rows::range_of;
 use super::tables::{BY_SERVER, MAIL, MailKey, MailValue, ROWS, document_of, row_of};
 use crate::store::layout::parse_doc_id;
-use crate::store::{MailboxRead, Page, Row};
+use crate::store::{Document, MailboxRead, Page, Row};
 
 /// Above every `_id`: none has a character above `~`.
 const LAST_ID: &str = "~";
@@ -49,20 +49,23 @@ fn page(
     table: &ReadOnlyTable<MailKey, MailValue>,
     read: &MailboxRead,
 ) -> Result<Page, redb::Error> {
-    let mut documents = Vec::new();
+    let mut documents: Vec<Document> = Vec::new();
+    let mut held = 0;
     for entry in mailbox(table, &read.end)? {
         let (place, value) = entry?;
         let (value, (_, epoch, count, id)) = (value.value(), place.value());
         if value.1 <= read.created_after_ms {
             continue;
         }
-        if documents.len() >= read.limit {
+        if documents.len() >= read.limit || held >= read.bytes.max(1) {
             return Ok(Page { documents, end: false });
         }
         let Some((_, key)) = parse_doc_id(id) else {
             return Err(redb::Error::Corrupted("an id in a mailbox cannot be understood".into()));
         };
-        documents.push(document_of(key, Stamp { epoch: Epoch(epoch), count }, value));
+        let document = document_of(key, Stamp { epoch: Epoch(epoch), count }, value);
+        held += document.body.len();
+        documents.push(document);
     }
     Ok(Page { documents, end: true })
 }

@@ -122,7 +122,7 @@ impl MongoStore {
             documents.retain(|doc| created(doc).is_some_and(|at| at > read.created_after_ms));
             let end = documents.len() <= read.limit;
             documents.truncate(read.limit);
-            Some(Page { documents: documents_of(&read.end, documents), end })
+            Some(Page::cut(documents_of(&read.end, documents), read.bytes, end))
         };
         Ok(Reply { value: reads.iter().map(page).collect(), time: done.time })
     }
@@ -146,7 +146,7 @@ impl MongoStore {
         let end = cursor == 0 && fields.len() < limit;
         let mut documents = documents_of(&read.end, fields);
         documents.truncate(read.limit);
-        Ok(Reply { value: Page { documents, end }, time: done.time })
+        Ok(Reply { value: Page::cut(documents, read.bytes, end), time: done.time })
     }
 
     /// Tells the server to forget a cursor that it kept. If it does not hear, it forgets by itself.
