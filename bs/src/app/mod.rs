@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 use wardlink_service::accept;
 use wardlink_service::admin::{self, Routes};
+use wardlink_service::limits;
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::{self, Stop};
 use wardlink_service::tasks::Tasks;
@@ -34,6 +35,8 @@ use crate::core::Config as CoreConfig;
 
 /// Terminals at a time: 5 KiB each are 500 MiB.
 const TERMINALS_MAX: usize = 100_000;
+/// Open files that terminals leave to links, the admin port and the program itself.
+const FILES_RESERVE: usize = 256;
 /// Inputs that wait for the engine. With the full count the readers of terminals and links wait.
 const INPUTS: usize = 4_096;
 /// How long the last frames of terminals may take at the end.
@@ -127,7 +130,8 @@ async fn serve(
         dials.spawn("links", dial::keep(ms, inputs.clone(), dial_stop.clone()));
     }
     let (accepting, accept_stop) = stop::channel();
-    let accept = accept::run(listener, TERMINALS_MAX, accept_stop, move |stream| {
+    let terminals = TERMINALS_MAX.min(limits::open_files().saturating_sub(FILES_RESERVE).max(1));
+    let accept = accept::run(listener, terminals, accept_stop, move |stream| {
         terminal::serve(stream, inputs.clone())
     });
     let accept = tokio::spawn(accept);

@@ -13,6 +13,7 @@
 pub mod accept;
 pub mod admin;
 pub mod backoff;
+pub mod limits;
 pub mod readiness;
 pub mod settings;
 pub mod stop;

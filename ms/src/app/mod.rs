@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use wardlink_service::accept;
 use wardlink_service::admin::{self, Answer, Routes, StatusCode};
 use wardlink_service::backoff::Backoff;
+use wardlink_service::limits;
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::{self, Stop};
 
@@ -31,6 +32,8 @@ use crate::store::{PrepareError, Store, StoreUri};
 
 /// Links at a time: BSs number in the tens, and each may leave a half-open link behind.
 const LINKS_MAX: usize = 4_096;
+/// Open files that links leave to the database, the admin port and the program itself.
+const FILES_RESERVE: usize = 256;
 /// Inputs that wait for the engine: each is a frame's items. With the full count the readers of
 /// the links wait, and with them the BSs.
 const INPUTS: usize = 1_024;
@@ -140,7 +143,8 @@ async fn serve(
     let mut engine = tokio::spawn(engine.run(stop.clone()));
     // Links are taken until the core has left the view: BSs must hear of it.
     let (accepting, accept_stop) = stop::channel();
-    let accept = accept::run(listener, LINKS_MAX, accept_stop, move |stream| {
+    let links = LINKS_MAX.min(limits::open_files().saturating_sub(FILES_RESERVE).max(1));
+    let accept = accept::run(listener, links, accept_stop, move |stream| {
         link::serve(stream, inputs.clone())
     });
     let accept = tokio::spawn(accept);
