@@ -291,6 +291,8 @@ impl Db {
 
     /// The document is gone, or as it was, without the operation time growing: a restore.
     pub(super) fn restore_view(&mut self, doc: Option<Rc<ViewDoc>>) {
+        // No read sees what was before.
+        self.recent.clear();
         self.view.0.clear();
         self.view.0.push_back((self.last, doc));
     }

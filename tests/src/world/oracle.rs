@@ -77,6 +77,13 @@ impl World {
                     self.routes[end] = Some(Route { link, session: r.session, since });
                 }
             }
+            // Its route is left, though the winner's link may be gone and nobody registered.
+            ToBs::Superseded(r) => {
+                let end = self.db.index(&r.end);
+                if self.routes[end].is_some_and(|route| route.session == r.session) {
+                    self.routes[end] = None;
+                }
+            }
             _ => {}
         }
     }

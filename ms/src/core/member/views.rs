@@ -46,12 +46,15 @@ impl Core {
             || match (&read, &self.member.view) {
                 (None, view) => view.is_some() || known > ViewNumber(0),
                 (Some(read), Some(mine)) => {
-                    let same_number_other_view = read.number == mine.number
-                        && read.id != mine.id
-                        && !planted(Defect::ViewByNumberOnly);
+                    // Two views of one number: both were founded on one operation time. A later
+                    // view that stands on the other one shows it by an epoch with another owner.
+                    let same_number_other_view = read.number == mine.number && read.id != mine.id
+                        || read.slots.iter().zip(mine.slots.iter()).any(|(read, mine)| {
+                            read.epoch == mine.epoch && read.owner != mine.owner
+                        });
                     read.number < known
                         || read.goes_back_from(mine).is_some()
-                        || same_number_other_view
+                        || same_number_other_view && !planted(Defect::ViewByNumberOnly)
                 }
                 (Some(read), None) => read.number < known,
             };
