@@ -204,8 +204,8 @@ impl Engine {
         if std::mem::replace(&mut self.views, views) != views
             && let Some(view) = self.core.view()
         {
-            let (view_number, members) = (view.number.0, view.members.len());
-            tracing::info!(view_number, members, "view adopted");
+            let (view_number, members) = (view.number, view.members.len());
+            tracing::info!(%view_number, members, "view adopted");
         }
     }
 

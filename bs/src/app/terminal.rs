@@ -131,7 +131,12 @@ impl Terminal {
                             timeout(WRITE, self.socket.flush()).await.ok()?.ok()?;
                         }
                         Some(Err(WsError::Capacity(_))) => return Some(CloseCode::ProtocolError),
-                        Some(Ok(Message::Close(_) | Message::Frame(_)) | Err(_)) | None => return None,
+                        Some(Ok(Message::Close(_))) => {
+                            // The library has queued the answer; reading on until the end sends it.
+                            let _ = timeout(LAST, self.drain()).await;
+                            return None;
+                        }
+                        Some(Ok(Message::Frame(_)) | Err(_)) | None => return None,
                     }
                 }
                 () = outbox.filled() => {
@@ -198,7 +203,12 @@ impl Terminal {
         // A peer that does not take the frame in time is closed without it.
         let _ = timeout(WRITE, self.socket.close(Some(frame))).await;
         // Wait for the peer's answer, so that the frame is not lost to a reset; bounded.
-        let answered = async { while let Some(Ok(_)) = self.socket.next().await {} };
-        let _ = timeout(LAST, answered).await;
+        let _ = timeout(LAST, self.drain()).await;
+    }
+
+    /// Reads to the end, and sends what the library has to say to it.
+    async fn drain(&mut self) {
+        let _ = self.socket.flush().await;
+        while let Some(Ok(_)) = self.socket.next().await {}
     }
 }

@@ -168,7 +168,7 @@ impl<H> Core<H> {
         }
         match status {
             // What is wrong with the request is wrong at the next attempt as well.
-            Some(status @ (400 | 401 | 403)) => self.end(Ended::Refused(status)),
+            Some(status @ (400 | 401 | 403 | 404)) => self.end(Ended::Refused(status)),
             _ => self.lose(now),
         }
     }

@@ -193,6 +193,8 @@ impl<I: Item, R> Writer<I, R> {
                 return;
             }
         }
+        // The answer to the peer's close frame may still wait; a peer that is gone needs none.
+        let _ = timeout(WRITE, self.sink.flush()).await;
     }
 
     /// False: a close frame was written.

@@ -209,9 +209,9 @@ impl Engine {
         if now.views > self.told.views {
             let snapshot = self.core.snapshot();
             if let Some(view) = snapshot.view {
-                let (view_number, members) = (view.number.0, view.members.len());
+                let (view_number, members) = (view.number, view.members.len());
                 let owned = view.owned_by(snapshot.me);
-                tracing::info!(ms = %snapshot.me, view_number, members, owned, "view adopted");
+                tracing::info!(ms = %snapshot.me, %view_number, members, owned, "view adopted");
             }
         }
         self.told = now;

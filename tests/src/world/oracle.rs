@@ -343,7 +343,7 @@ impl World {
         say!(
             self,
             format!("bs{}", self.sessions[s].bs),
-            format!("result of m{msg}: {outcome} {reason:?}"),
+            format!("tells session s{s}: m{msg} is {outcome} {reason:?}"),
         );
         self.hit(match outcome {
             Outcome::Delivered => Reached::Delivered,

@@ -162,13 +162,13 @@ impl World {
         for p in 0..self.programs.len() {
             let Some(msg) = self.programs[p].probe else { continue };
             let probe = &self.messages[msg];
-            let again = probe.refused || probe.attempts == 0;
-            if again && self.now < self.quiet_since + REST_MS {
-                // A queue within a server was still full, or the session was just replaced.
-                if self.programs[p].session.is_none_or(|s| !self.sessions[s].bs_open) {
-                    self.programs[p].probe = None;
-                    continue;
-                }
+            if self.programs[p].session.is_none_or(|s| !self.sessions[s].bs_open) {
+                // Its session was just replaced.
+                self.programs[p].probe = None;
+                continue;
+            }
+            if probe.refused && self.now < self.quiet_since + REST_MS {
+                // A queue within a server was still full.
                 self.programs[p].probe = Some(self.new_message(p, true));
                 return;
             }

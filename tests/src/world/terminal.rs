@@ -10,12 +10,9 @@ use super::cover::Reached;
 use super::model::{Acks, FromTerminal, Message, Pipe, Program, Sent, Session, ToTerminal};
 use super::{Ev, World, trace};
 
-/// Session ids are made so that they tell their place.
-const SESSIONS: u128 = 0xabc << 64;
-
 impl World {
     pub(super) fn session_of(&self, id: SessionId) -> Option<usize> {
-        usize::try_from(id.0.as_u128().checked_sub(SESSIONS)?).ok()
+        usize::try_from(id.0.as_u128().checked_sub(trace::SESSIONS << 64)?).ok()
     }
 
     pub(super) fn terminal_delay(&mut self) -> u64 {
@@ -62,7 +59,7 @@ impl World {
         let stays = self.profile.sticky && alive.contains(&own) && self.rng.percent(90);
         let bs = if stays { own } else { self.rng.pick(&alive) };
         let s = self.sessions.len();
-        let id = SessionId(uuid::Uuid::from_u128(SESSIONS + s as u128));
+        let id = SessionId(uuid::Uuid::from_u128((trace::SESSIONS << 64) + s as u128));
         let never = self.rng.permille(self.profile.ack_never);
         let acks = match (self.programs[p].no_acks, never) {
             (true, _) => Acks::None,

@@ -10,6 +10,9 @@ use wardlink_wire::{Epoch, Stamp};
 
 use super::db::BASE_MS;
 
+/// The upper half of the id of every session; the lower one is its place.
+pub(super) const SESSIONS: u128 = 0xabc;
+
 /// The record of one history.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
@@ -46,6 +49,9 @@ pub(super) fn stamp(s: Stamp) -> String {
 
 /// The last group of an id tells sessions apart.
 pub(super) fn short(id: uuid::Uuid) -> String {
+    if id.as_u128() >> 64 == SESSIONS {
+        return format!("s{}", id.as_u128() as u64);
+    }
     let text = id.simple().to_string();
     text.trim_start_matches('0').chars().take(6).collect()
 }

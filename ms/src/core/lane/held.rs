@@ -71,7 +71,8 @@ pub(super) struct Held {
     pub(super) deadline: Millis,
 }
 
-/// Most waiters of one message: the links of one BS after another. The oldest is dropped.
+/// Most waiters of one message: links of one BS after another, and sessions of one sender, of
+/// which an older one's frames may come last. The oldest waiter is answered `unknown`.
 const WAITERS_MAX: usize = 4;
 
 pub(super) fn key_hash(from: Option<&EndId>, id: &MessageId) -> u64 {
@@ -171,9 +172,8 @@ impl Held {
 
     /// Adds a waiter; the one whose place it takes is given back, for it must be answered.
     pub(super) fn wait(&mut self, waiter: Waiter) -> Option<Waiter> {
-        let place = self.waiters.iter().position(|w| w.link == waiter.link);
-        let full = (self.waiters.len() == WAITERS_MAX).then_some(0);
-        let replaced = place.or(full).map(|at| self.waiters.remove(at));
+        let full = self.waiters.len() == WAITERS_MAX;
+        let replaced = full.then(|| self.waiters.remove(0));
         self.waiters.push(waiter);
         replaced
     }
