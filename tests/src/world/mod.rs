@@ -34,6 +34,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 mod themes;
+mod times;
 mod trace;
 
 use std::cmp::Reverse;
