@@ -26,8 +26,9 @@ use wardlink_wire::link::{ErrorItem, LINK_FRAME_MAX_BYTES, ToBs, ToMs, json, pro
 const WRITE: Duration = Duration::from_secs(5);
 /// Batches that wait for a writer; a link whose writer has more is to be closed.
 const BATCHES: usize = 4_096;
-/// Bytes that wait for a writer: the credit of 8,192 sends of 2 KiB.
-const WAITING_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes that wait for a writer: all that a BS may have open (64 MiB of bodies, 65,536 items of
+/// less than 0.5 KiB beside them), for on a new link it sends all of it at once.
+const WAITING_BYTES: usize = 96 * 1024 * 1024;
 /// A frame is closed beyond so many bytes, so that several go out while the next is made. With
 /// one message of the largest size it stays far below what a frame may have; so does the number
 /// of items, for each counts with its size in memory, over 100 bytes.

@@ -90,3 +90,24 @@ fn an_epoch_that_cannot_be_closes_the_link_and_leaves_the_view_alone() {
     assert_eq!(number(&rig), before);
     assert!(before < Some(ViewNumber(u64::MAX)));
 }
+
+#[test]
+fn a_repeat_with_less_time_does_not_take_it_from_the_first_copy() {
+    let mut rig = Rig::new();
+    let m1 = rig.ms();
+    let (first, second) = (rig.link(m1, 1), rig.link(m1, 2));
+    let epoch = rig.epoch();
+    rig.tell(first);
+    rig.tell(second);
+    rig.pass(1500);
+    rig.hold(m1, Kind::Append);
+    rig.send(first, epoch, "m1");
+    let mut hasty = rig.message(second, epoch, "m1");
+    hasty.deadline_ms = 200;
+    rig.items(second, vec![ToMs::Send(hasty)]);
+    rig.pass(1000);
+    assert_eq!(rig.result(first, "m1"), None, "it has its own time");
+    rig.release(m1, Kind::Append);
+    rig.pass(600);
+    assert_eq!(rig.result(first, "m1"), Some(Outcome::Stored));
+}

@@ -73,7 +73,11 @@ impl Lane {
         } else if first.given_up {
             env.result(waiter, Outcome::Unknown, Some(Reason::Deadline));
         } else {
-            first.deadline = first.deadline.min(env.now + Millis::from(send.deadline_ms));
+            // What was read from the mailbox has no deadline; any other keeps its own, for somebody
+            // else may wait for it.
+            if first.deadline == Millis::MAX {
+                first.deadline = env.now + Millis::from(send.deadline_ms);
+            }
             if let Some(replaced) = first.wait(waiter) {
                 env.result(replaced, Outcome::Unknown, Some(Reason::Deadline));
             }
