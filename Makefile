@@ -40,7 +40,7 @@ test: toolchain ## All tests, the fast ones first (SEEDS=n for more simulation)
 	SEEDS=$(SEEDS) scripts/test
 
 .PHONY: lint
-lint: toolchain ## Formatting, clippy, licences and sources, unused dependencies, shell scripts
+lint: toolchain ## Formatting, clippy, licences and sources, unused dependencies, shell scripts, units
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	tools=$$(scripts/install-tools cargo-deny cargo-machete shellcheck) && \
@@ -48,6 +48,7 @@ lint: toolchain ## Formatting, clippy, licences and sources, unused dependencies
 	cargo deny --log-level error check licenses bans sources && \
 	cargo machete && \
 	$(SHELL_SCRIPTS) | xargs shellcheck --external-sources
+	scripts/check-units
 # `cargo deny check advisories` is left out: it fetches its database from the Internet.
 
 .PHONY: fmt
