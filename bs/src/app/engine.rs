@@ -1,6 +1,7 @@
 //! The one task that owns the core: inputs in, actions out, in batches.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use wardlink_wire::terminal::Up;
 use wardlink_wire::{CloseCode, SessionId};
 
 use super::input::Input;
+use super::metrics::Metrics;
 use super::outbox::Outbox;
 use super::query::Query;
 use crate::core::api::{Action, Event, LinkId, Millis};
@@ -28,6 +30,7 @@ const TAKE: usize = 256;
 pub(super) struct Engine {
     core: Core,
     readiness: Readiness,
+    metrics: Arc<Metrics>,
     inputs: mpsc::Receiver<Input>,
     queues: BTreeMap<LinkId, Queue<ToMs, ()>>,
     outbox: BTreeMap<LinkId, Vec<Out<ToMs, ()>>>,
@@ -46,6 +49,7 @@ impl Engine {
     pub(super) fn new(
         mut config: Config,
         readiness: Readiness,
+        metrics: Arc<Metrics>,
         inputs: mpsc::Receiver<Input>,
     ) -> Self {
         let (high, low) = Uuid::new_v4().as_u64_pair();
@@ -54,6 +58,7 @@ impl Engine {
         Self {
             core: Core::new(config, 0),
             readiness,
+            metrics,
             inputs,
             queues: BTreeMap::new(),
             outbox: BTreeMap::new(),
@@ -76,6 +81,7 @@ impl Engine {
             tokio::select! {
                 () = stop.stopped() => self.event(Event::Stop),
                 _ = tick.tick() => self.event(Event::Tick),
+                () = self.metrics.publish.asked() => self.publish(),
                 taken = self.inputs.recv_many(&mut batch, TAKE) => {
                     anyhow::ensure!(taken > 0, "nobody is left to send inputs");
                     for input in batch.drain(..) {
@@ -122,6 +128,7 @@ impl Engine {
                 self.outbox.entry(link).or_default().extend(answers);
             }
             Input::BadFrame(link) => {
+                self.metrics.link_closed(CloseCode::ProtocolError);
                 self.outbox.entry(link).or_default().push(Out::Close(CloseCode::ProtocolError));
                 self.event(Event::LinkClosed(link));
             }
@@ -178,6 +185,7 @@ impl Engine {
                         reason = code.label(),
                         "link closed by this server"
                     );
+                    self.metrics.link_closed(code);
                     self.outbox.entry(link).or_default().push(Out::Close(code));
                 }
                 Action::Down(session, down) => {
@@ -189,6 +197,7 @@ impl Engine {
                 }
                 Action::CloseSession(session, code) => {
                     if let Some(outbox) = self.terminals.remove(&session) {
+                        self.metrics.session_closed(code);
                         outbox.close(code);
                     }
                 }
@@ -196,6 +205,12 @@ impl Engine {
                 Action::Exit => self.ended = true,
             }
         }
+    }
+
+    /// Shows a scrape what only the engine knows.
+    fn publish(&mut self) {
+        self.metrics.show(&self.core.counters());
+        self.metrics.publish.done();
     }
 
     /// Logs a view that is new since it was logged last.

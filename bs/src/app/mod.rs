@@ -8,11 +8,13 @@ mod dial;
 mod engine;
 mod input;
 mod link;
+mod metrics;
 mod outbox;
 mod query;
 mod terminal;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -23,6 +25,7 @@ use uuid::Uuid;
 use wardlink_service::accept;
 use wardlink_service::admin::{self, Routes};
 use wardlink_service::limits;
+use wardlink_service::metrics as service_metrics;
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::{self, Stop};
 use wardlink_service::tasks::Tasks;
@@ -31,6 +34,7 @@ use wardlink_wire::{ServerId, StartId};
 pub use self::dial::MsAddress;
 use self::engine::Engine;
 use self::input::Input;
+use self::metrics::Metrics;
 use crate::core::Config as CoreConfig;
 
 /// Terminals at a time: 5 KiB each are 500 MiB.
@@ -97,11 +101,14 @@ pub async fn run(
     stop: Stop,
 ) -> anyhow::Result<()> {
     let (inputs, events) = mpsc::channel(INPUTS);
+    let registry = service_metrics::registry("wardlink-bs", env!("CARGO_PKG_VERSION"));
+    let metrics = Metrics::new(&registry);
     let (ended, admin_stop) = stop::channel();
     let admin = listeners.admin.map(|listener| {
-        tokio::spawn(admin::serve(listener, Routes::new(), readiness.clone(), admin_stop))
+        let routes = service_metrics::mount(Routes::new(), registry, metrics.publish.clone());
+        tokio::spawn(admin::serve(listener, routes, readiness.clone(), admin_stop))
     });
-    let result = serve(config, listeners.terminals, readiness, inputs, events, stop).await;
+    let result = serve(config, listeners.terminals, readiness, metrics, inputs, events, stop).await;
     ended.stop();
     if let Some(admin) = admin {
         admin.await.context("admin port")?;
@@ -113,6 +120,7 @@ async fn serve(
     config: Config,
     listener: TcpListener,
     readiness: Readiness,
+    metrics: Arc<Metrics>,
     inputs: mpsc::Sender<Input>,
     events: mpsc::Receiver<Input>,
     stop: Stop,
@@ -122,7 +130,7 @@ async fn serve(
     tracing::info!(%address, %server, "business server serves terminals");
     tracing::warn!("development identity: every terminal is believed to be who it says it is");
     let core = CoreConfig::new(server, StartId(Uuid::new_v4()));
-    let engine = Engine::new(core, readiness, events);
+    let engine = Engine::new(core, readiness, metrics.clone(), events);
     let mut engine = tokio::spawn(engine.run(stop));
     let (dialling, dial_stop) = stop::channel();
     let mut dials = Tasks::new(dialling.clone());

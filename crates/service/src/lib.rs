@@ -1,5 +1,5 @@
 //! What every Wardlink process needs once: telemetry, settings, the stop signal, its tasks, the
-//! admin port, readiness and backoff.
+//! admin port, metrics, readiness and backoff.
 //!
 //! Owns nothing of the protocol and knows no other crate of the workspace. A program puts it
 //! together so:
@@ -14,6 +14,7 @@ pub mod accept;
 pub mod admin;
 pub mod backoff;
 pub mod limits;
+pub mod metrics;
 pub mod readiness;
 pub mod settings;
 pub mod stop;

@@ -16,6 +16,7 @@ use wardlink_wire::{CloseCode, ServerId};
 use super::Config;
 use super::database::Database;
 use super::input::{Input, Written};
+use super::metrics::Metrics;
 use crate::core::api::{Action, Counters, Event, LinkId, Millis, Snapshot};
 use crate::core::{Config as CoreConfig, Core, TICK_MS};
 use crate::store::Store;
@@ -29,6 +30,7 @@ pub(super) struct Engine {
     core: Core,
     database: Database,
     readiness: Readiness,
+    metrics: Arc<Metrics>,
     inputs: mpsc::Receiver<Input>,
     queues: BTreeMap<LinkId, Queue<ToBs, Written>>,
     outbox: BTreeMap<LinkId, Vec<Out<ToBs, Written>>>,
@@ -46,6 +48,7 @@ impl Engine {
         config: &Config,
         store: Arc<dyn Store>,
         readiness: Readiness,
+        metrics: Arc<Metrics>,
         back: mpsc::Sender<Input>,
         inputs: mpsc::Receiver<Input>,
     ) -> Self {
@@ -62,6 +65,7 @@ impl Engine {
             core: Core::new(core, 0),
             database: Database::new(store, back),
             readiness,
+            metrics,
             inputs,
             queues: BTreeMap::new(),
             outbox: BTreeMap::new(),
@@ -92,6 +96,7 @@ impl Engine {
                     }
                     self.event(Event::Tick);
                 }
+                () = self.metrics.publish.asked() => self.publish(),
                 taken = self.inputs.recv_many(&mut batch, TAKE) => {
                     anyhow::ensure!(taken > 0, "nobody is left to send inputs");
                     for input in batch.drain(..) {
@@ -140,6 +145,7 @@ impl Engine {
                 self.outbox.entry(link).or_default().extend(answers);
             }
             Input::BadFrame(link) => {
+                self.metrics.closed(CloseCode::ProtocolError);
                 self.outbox.entry(link).or_default().push(Out::Close(CloseCode::ProtocolError));
                 self.event(Event::LinkClosed(link));
             }
@@ -184,6 +190,7 @@ impl Engine {
                         reason = code.label(),
                         "link closed by this server"
                     );
+                    self.metrics.closed(code);
                     self.outbox.entry(link).or_default().push(Out::Close(code));
                 }
                 Action::Store(id, op) => self.database.push(id, op),
@@ -191,6 +198,12 @@ impl Engine {
                 Action::Exit => self.ended = true,
             }
         }
+    }
+
+    /// Shows a scrape what only the engine knows.
+    fn publish(&mut self) {
+        self.metrics.show(&self.core.counters());
+        self.metrics.publish.done();
     }
 
     /// Logs what changed since it was logged last: states, never messages.

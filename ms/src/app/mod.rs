@@ -8,6 +8,7 @@ mod database;
 mod engine;
 mod input;
 mod link;
+mod metrics;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,11 +22,13 @@ use wardlink_service::accept;
 use wardlink_service::admin::{self, Answer, Routes, StatusCode};
 use wardlink_service::backoff::Backoff;
 use wardlink_service::limits;
+use wardlink_service::metrics as service_metrics;
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::{self, Stop};
 
 use self::engine::Engine;
 use self::input::Input;
+use self::metrics::Metrics;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::mongodb::{MongoStore, Names};
 use crate::store::{PrepareError, Store, StoreUri};
@@ -112,14 +115,17 @@ pub async fn run(
     stop: Stop,
 ) -> anyhow::Result<()> {
     let (inputs, events) = mpsc::channel(INPUTS);
+    let registry = service_metrics::registry("wardlink-ms", env!("CARGO_PKG_VERSION"));
+    let metrics = Metrics::new(&registry);
     // The admin port answers until the very end.
     let (ended, admin_stop) = stop::channel();
     let admin = listeners.admin.map(|listener| {
         let inputs = inputs.clone();
         let routes = Routes::new().get_async("/view", move |_| view(inputs.clone()));
+        let routes = service_metrics::mount(routes, registry, metrics.publish.clone());
         tokio::spawn(admin::serve(listener, routes, readiness.clone(), admin_stop))
     });
-    let result = serve(config, listeners.link, &readiness, inputs, events, stop).await;
+    let result = serve(config, listeners.link, &readiness, metrics, inputs, events, stop).await;
     ended.stop();
     if let Some(admin) = admin {
         admin.await.context("admin port")?;
@@ -131,6 +137,7 @@ async fn serve(
     config: Config,
     listener: TcpListener,
     readiness: &Readiness,
+    metrics: Arc<Metrics>,
     inputs: mpsc::Sender<Input>,
     events: mpsc::Receiver<Input>,
     stop: Stop,
@@ -139,7 +146,8 @@ async fn serve(
     readiness.set("store", true);
     let address = listener.local_addr().context("address of the link port")?;
     tracing::info!(%address, store = %config.store, "message server serves links");
-    let engine = Engine::new(&config, store, readiness.clone(), inputs.clone(), events);
+    let engine =
+        Engine::new(&config, store, readiness.clone(), metrics.clone(), inputs.clone(), events);
     let mut engine = tokio::spawn(engine.run(stop.clone()));
     // Links are taken until the core has left the view: BSs must hear of it.
     let (accepting, accept_stop) = stop::channel();

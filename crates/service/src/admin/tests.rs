@@ -194,3 +194,29 @@ async fn a_begun_answer_ends_before_the_port_closes() {
     port.serving.await.expect("serving ends");
     assert!(TcpStream::connect(port.address).await.is_err());
 }
+
+#[tokio::test]
+async fn a_scrape_shows_what_the_engine_publishes_when_it_is_asked() {
+    let registry = crate::metrics::registry("test", "1.2.3");
+    let answers = crate::metrics::Section::new(&registry, "wardlink_test").gauge("answer", "Help.");
+    let publish = crate::metrics::Publish::default();
+    let port = open(crate::metrics::mount(Routes::new(), registry, publish.clone())).await;
+    let engine = tokio::spawn(async move {
+        publish.asked().await;
+        answers.set(42);
+        publish.done();
+    });
+    let shown = port.request("GET /metrics").await;
+    engine.await.expect("the engine published");
+    assert!(shown.contains("content-type: text/plain; version=0.0.4\r\n"), "{shown}");
+    for line in [
+        "wardlink_test_answer 42\n",
+        "# TYPE wardlink_test_answer gauge\n",
+        "wardlink_build_info{program=\"test\",version=\"1.2.3\"} 1\n",
+    ] {
+        assert!(shown.contains(line), "{line:?} is not in {shown}");
+    }
+    assert!(shown.contains("process_open_fds "), "{shown}");
+    // Nobody publishes any more: the last values are shown.
+    assert!(port.request("GET /metrics").await.contains("wardlink_test_answer 42\n"));
+}
