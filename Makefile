@@ -63,6 +63,10 @@ simulate: toolchain ## The simulated world: SEEDS=n histories, or the one of SEE
 mutants: toolchain ## Plants each known defect and checks that the simulated world finds it
 	$(WORLD) mutants
 
+.PHONY: fuzz
+fuzz: toolchain ## Fuzzes every decoder (SECONDS_EACH=60); needs a nightly toolchain
+	scripts/fuzz
+
 .PHONY: generate
 generate: toolchain ## Writes the generated files anew
 # The tests that compare generated files have `generated` in their names and write the files when
