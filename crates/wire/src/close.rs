@@ -21,7 +21,7 @@ pub enum CloseCode {
     SessionLost,
     /// A newer session of the same end took this one's place.
     Replaced,
-    /// The identity is missing or ill formed.
+    /// The identity is missing or refused.
     BadIdentity,
     /// The peer broke the protocol: a frame that is no frame, or too large.
     ProtocolError,
@@ -31,11 +31,13 @@ pub enum CloseCode {
     PlainWithSeveral,
     /// A view number that cannot be: more than a day ahead of the database.
     ImpossibleView,
+    /// The identity expired while connected. A terminal that gets a fresh token may come again.
+    IdentityExpired,
 }
 
 impl CloseCode {
     /// All codes, for closed label sets, documents and tests.
-    pub const ALL: [CloseCode; 13] = [
+    pub const ALL: [CloseCode; 14] = [
         CloseCode::GoingAway,
         CloseCode::Silent,
         CloseCode::TooSlow,
@@ -49,6 +51,7 @@ impl CloseCode {
         CloseCode::Version,
         CloseCode::PlainWithSeveral,
         CloseCode::ImpossibleView,
+        CloseCode::IdentityExpired,
     ];
 
     const fn row(self) -> (u16, &'static str, &'static str) {
@@ -61,7 +64,7 @@ impl CloseCode {
             CloseCode::NotAMember => (4005, "not_a_member", "message server left the view"),
             CloseCode::SessionLost => (4006, "session_lost", "session lost, connect again"),
             CloseCode::Replaced => (4500, "replaced", "replaced by a newer session"),
-            CloseCode::BadIdentity => (4501, "bad_identity", "identity missing or ill formed"),
+            CloseCode::BadIdentity => (4501, "bad_identity", "identity missing or refused"),
             CloseCode::ProtocolError => (4502, "protocol_error", "protocol error"),
             CloseCode::Version => (4503, "version", "protocol version not supported"),
             CloseCode::PlainWithSeveral => (
@@ -70,6 +73,7 @@ impl CloseCode {
                 "several message servers: plain links are not served, use wardlink-bs",
             ),
             CloseCode::ImpossibleView => (4505, "impossible_view", "view number cannot be"),
+            CloseCode::IdentityExpired => (4506, "identity_expired", "identity has expired"),
         }
     }
 
