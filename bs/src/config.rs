@@ -2,9 +2,12 @@
 //! module reads them.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use wardlink_service::settings::{AdminSettings, BadSetting, CommonSettings, parse_listen};
+use wardlink_service::settings::{
+    AdminSettings, BadSetting, CommonSettings, parse_duration, parse_listen,
+};
 use wardlink_wire::ServerId;
 
 use crate::app::{Config, MsAddress};
@@ -37,6 +40,11 @@ pub struct Settings {
     #[arg(long, env = "WARDLINK_SERVER_ID", value_name = "UUID")]
     server_id: Option<ServerId>,
 
+    /// Window over which terminals are asked to connect elsewhere after the stop signal. This
+    /// program ends when none is left, 5 s later at the latest.
+    #[arg(long, env = "WARDLINK_DRAIN", default_value = "30s", value_parser = parse_duration)]
+    drain: Duration,
+
     #[command(flatten)]
     admin: AdminSettings,
 
@@ -65,6 +73,7 @@ impl Settings {
             admin_listen: Some(self.admin.admin_listen),
             ms: self.ms,
             server: self.server_id,
+            drain: self.drain,
         })
     }
 }

@@ -72,14 +72,19 @@ impl Engine {
         }
     }
 
-    /// Runs until the core has closed its sessions after the stop signal.
+    /// Runs until no session is left after the stop signal.
     pub(super) async fn run(mut self, stop: Stop) -> anyhow::Result<()> {
         let mut tick = interval(Duration::from_millis(TICK_MS));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(TAKE);
+        let mut stopping = false;
         while !self.ended {
             tokio::select! {
-                () = stop.stopped() => self.event(Event::Stop),
+                () = stop.stopped(), if !stopping => {
+                    stopping = true;
+                    tracing::info!(sessions = self.core.sessions(), "sending terminals elsewhere");
+                    self.event(Event::Stop);
+                }
                 _ = tick.tick() => self.event(Event::Tick),
                 () = self.metrics.publish.asked() => self.publish(),
                 taken = self.inputs.recv_many(&mut batch, TAKE) => {

@@ -57,6 +57,8 @@ pub struct Config {
     pub ms: Vec<MsAddress>,
     /// Identity of this BS; `None`: random.
     pub server: Option<ServerId>,
+    /// At the stop signal: terminals are sent elsewhere within so long.
+    pub drain: Duration,
 }
 
 /// Sockets that are bound already, so that who starts a BS knows its ports.
@@ -90,7 +92,8 @@ pub fn readiness(stop: Stop) -> Readiness {
     Readiness::new(stop, &["links"])
 }
 
-/// Runs a BS until it is stopped: its sessions are closed, and it returns.
+/// Runs a BS until it is stopped: it takes no more terminals, sends those that it has elsewhere,
+/// and returns when none is left, 5 s after the drain window at the latest.
 ///
 /// # Errors
 /// Where a task of the BS failed.
@@ -129,9 +132,10 @@ async fn serve(
     let address = listener.local_addr().context("address of the terminals' port")?;
     tracing::info!(%address, %server, "business server serves terminals");
     tracing::warn!("development identity: every terminal is believed to be who it says it is");
-    let core = CoreConfig::new(server, StartId(Uuid::new_v4()));
+    let mut core = CoreConfig::new(server, StartId(Uuid::new_v4()));
+    core.drain_ms = u64::try_from(config.drain.as_millis()).unwrap_or(u64::MAX / 4);
     let engine = Engine::new(core, readiness, metrics.clone(), events);
-    let mut engine = tokio::spawn(engine.run(stop));
+    let mut engine = tokio::spawn(engine.run(stop.clone()));
     let (dialling, dial_stop) = stop::channel();
     let mut dials = Tasks::new(dialling.clone());
     for ms in config.ms {
@@ -143,7 +147,14 @@ async fn serve(
         terminal::serve(stream, inputs.clone())
     });
     let accept = tokio::spawn(accept);
+    // No more terminals are taken from the stop on; those that are here are served.
+    let stop_accepting = async {
+        stop.stopped().await;
+        accepting.stop();
+        std::future::pending().await
+    };
     let result = tokio::select! {
+        never = stop_accepting => never,
         result = &mut engine => result.context("engine").flatten(),
         () = dial_stop.stopped() => {
             engine.abort();

@@ -43,7 +43,7 @@ pub enum Event {
     SessionClosed(SessionId),
     /// Time passed. Comes at least every [`super::TICK_MS`].
     Tick,
-    /// The process is asked to stop.
+    /// The process is asked to stop: terminals are sent elsewhere, and served until they leave.
     Stop,
 }
 
@@ -62,7 +62,7 @@ pub enum Action {
     CloseSession(SessionId, CloseCode),
     /// This BS can (or can no longer) take terminals: readiness.
     Ready(bool),
-    /// The core is done.
+    /// The core is done: it was asked to stop, and no session is left.
     Exit,
 }
 
@@ -83,4 +83,8 @@ pub struct Counters {
     pub late: u64,
     /// Links closed by this BS.
     pub closed: u64,
+    /// Sessions that were asked to connect elsewhere, all at one time.
+    pub sent_away: u64,
+    /// Sessions that were still here at the end of the drain window, and were closed.
+    pub left_late: u64,
 }

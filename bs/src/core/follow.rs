@@ -208,7 +208,7 @@ impl Core {
         let Some(view) = &self.view else { return };
         let reaches = |ms: &MsId| self.up.of_member(*ms).is_some();
         let all = view.slots.iter().all(|slot| slot.owner.as_ref().is_some_and(reaches));
-        if all && !self.ready && !self.stopping {
+        if all && !self.ready && self.drain.is_none() {
             self.ready = true;
             actions.push(Action::Ready(true));
         }

@@ -2,9 +2,11 @@
 //!
 //! Owns `uwMap` (the sessions, each with its end), the links to the members of the view, and the open sends.
 //! [`api`] is what crosses the border, `upstream` the open sends and the links, `follow` what a
-//! link or a view brings, `terminals` what a terminal does, `session` what one was shown. [`crate::app`] is the thin shell around it.
+//! link or a view brings, `terminals` what a terminal does, `session` what one was shown, `drain`
+//! how terminals are sent elsewhere. [`crate::app`] is the thin shell around it.
 
 pub mod api;
+mod drain;
 mod follow;
 mod isolation;
 mod session;
@@ -19,6 +21,7 @@ use wardlink_wire::terminal::{BODY_MAX_BYTES, Down, Limits, Up};
 use wardlink_wire::{CloseCode, Epoch, Outcome, Partition, Reason, ServerId, SessionId, StartId};
 
 use self::api::{Action, Counters, Event, LinkId, Millis};
+use self::drain::Drain;
 use self::isolation::{Isolation, SPREAD_MS};
 use self::session::Session;
 use self::upstream::Upstream;
@@ -53,6 +56,8 @@ pub struct Config {
     pub open_sends: usize,
     /// Bytes of bodies that this BS holds at most.
     pub open_bytes: usize,
+    /// At the stop, terminals are sent elsewhere within so long, in milliseconds.
+    pub drain_ms: Millis,
     /// Seeds hash tables.
     pub seed: u64,
 }
@@ -67,6 +72,7 @@ impl Config {
             session_sends: 256,
             open_sends: 65_536,
             open_bytes: 64 << 20,
+            drain_ms: 30_000,
             seed: 0,
         }
     }
@@ -83,7 +89,7 @@ pub struct Core {
     ttl_s: u32,
     isolation: Isolation,
     ready: bool,
-    stopping: bool,
+    drain: Option<Drain>,
     now: Millis,
     ticked: Millis,
     pinged: Millis,
@@ -103,7 +109,7 @@ impl Core {
             ttl_s: 600,
             isolation: Isolation::default(),
             ready: false,
-            stopping: false,
+            drain: None,
             now,
             ticked: now,
             pinged: now,
@@ -135,6 +141,10 @@ impl Core {
             }
             Event::LinkClosed(link) => self.link_closed(link, actions),
             Event::SessionOpened { session, end, client, n, acks } => {
+                if self.drain.is_some() {
+                    // It was on its way when this BS stopped accepting.
+                    return actions.push(Action::CloseSession(session, CloseCode::GoingAway));
+                }
                 if self.isolation.found() {
                     let reconnect = Down::Reconnect { after_ms: SPREAD_MS as u32 };
                     actions.push(Action::Down(session, reconnect));
@@ -154,7 +164,7 @@ impl Core {
             }
             Event::SessionClosed(session) => self.session_closed(session, actions),
             Event::Tick => self.tick(now, actions),
-            Event::Stop => self.stop(actions),
+            Event::Stop => self.stop(now, actions),
         }
     }
 
@@ -242,6 +252,7 @@ impl Core {
             self.sessions_at = now;
             self.look_at_sessions(now, actions);
         }
+        self.look_at_drain(now, actions);
     }
 
     /// Cut off from what most reach, this BS sends its terminals elsewhere, spread over a while.
@@ -251,10 +262,9 @@ impl Core {
                 if std::mem::take(&mut self.ready) {
                     actions.push(Action::Ready(false));
                 }
-                let all = self.sessions.len().max(1) as u64;
-                for (i, session) in self.sessions.keys().enumerate() {
-                    let after_ms = (i as u64 * SPREAD_MS / all) as u32;
-                    actions.push(Action::Down(*session, Down::Reconnect { after_ms }));
+                // Those of a stopping one are on their way already.
+                if self.drain.is_none() {
+                    self.send_away(SPREAD_MS, actions);
                 }
             }
             Some(false) => self.look_at_readiness(actions),
@@ -285,18 +295,5 @@ impl Core {
         for session in waited {
             self.welcome(session, actions);
         }
-    }
-
-    fn stop(&mut self, actions: &mut Vec<Action>) {
-        if std::mem::replace(&mut self.stopping, true) {
-            return;
-        }
-        actions.push(Action::Ready(false));
-        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
-        for session in sessions {
-            self.session_closed(session, actions);
-            actions.push(Action::CloseSession(session, CloseCode::GoingAway));
-        }
-        actions.push(Action::Exit);
     }
 }

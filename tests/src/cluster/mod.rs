@@ -52,6 +52,9 @@ pub use self::terminal::{Terminal, welcomed};
 pub use self::wait::{PATIENCE, eventually, within};
 use crate::database::Database;
 
+/// The `--drain` of a BS where a plan says nothing: a test does not wait longer than it must.
+const DRAIN: &str = "1s";
+
 /// Where a cluster keeps its data.
 #[derive(Debug, Clone, Copy)]
 pub enum Store<'a> {
@@ -142,6 +145,9 @@ impl Cluster {
         for i in 0..plan.bs {
             let mut flags = vec!["--auth".to_owned(), "development".to_owned()];
             flags.extend(["--ms".to_owned(), links.join(",")]);
+            if !plan.bs_flags.iter().any(|flag| flag == "--drain") {
+                flags.extend(["--drain".to_owned(), DRAIN.to_owned()]);
+            }
             flags.extend(plan.bs_flags.iter().cloned());
             cluster.bs.push(cluster.process(Program::Bs, i, flags, &plan)?);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use uuid::Uuid;
-use wardlink_bs::core::api::{Action, Event, LinkId, Millis};
+use wardlink_bs::core::api::{Action, Counters, Event, LinkId, Millis};
 use wardlink_bs::core::{Config, Core, TICK_MS};
 use wardlink_view::View;
 use wardlink_view::change::{Next, enter, found};
@@ -31,6 +31,10 @@ pub(crate) struct Bs {
     pub(crate) closed: Vec<(LinkId, CloseCode)>,
     /// Sessions that the BS closed.
     pub(crate) ended: Vec<(SessionId, CloseCode)>,
+    /// What the BS said of its readiness last.
+    pub(crate) ready: bool,
+    /// Whether the BS is done.
+    pub(crate) exited: bool,
 }
 
 /// The id of the `n`th MS.
@@ -83,7 +87,16 @@ impl Bs {
             down: BTreeMap::new(),
             closed: vec![],
             ended: vec![],
+            ready: false,
+            exited: false,
         }
+    }
+
+    /// A BS that knows nobody and is told this.
+    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::new(server(1), StartId(Uuid::from_u128(1)));
+        change(&mut config);
+        Self { core: Core::new(config, 1_000), ..Self::new() }
     }
 
     /// A link to the `n`th MS, welcomed, with the view that this MS knows.
@@ -154,7 +167,9 @@ impl Bs {
                 Action::Down(session, down) => self.down.entry(session).or_default().push(down),
                 Action::Close(link, code) => self.closed.push((link, code)),
                 Action::CloseSession(session, code) => self.ended.push((session, code)),
-                Action::Ping(_) | Action::Ready(_) | Action::Exit => {}
+                Action::Ready(ready) => self.ready = ready,
+                Action::Exit => self.exited = true,
+                Action::Ping(_) => {}
             }
         }
     }
@@ -253,6 +268,20 @@ impl Bs {
             Down::Result { id: of, outcome, .. } if of.as_str() == id => Some(*outcome),
             _ => None,
         })
+    }
+
+    /// When a terminal was asked to connect elsewhere.
+    pub(crate) fn sent_away(&self, session: &Session) -> Vec<u32> {
+        let after = |down: &Down| match down {
+            Down::Reconnect { after_ms } => Some(*after_ms),
+            _ => None,
+        };
+        self.down.get(&session.id).into_iter().flatten().filter_map(after).collect()
+    }
+
+    /// Counters of the BS.
+    pub(crate) fn counters(&self) -> Counters {
+        self.core.counters()
     }
 
     /// Whether a terminal was welcomed.

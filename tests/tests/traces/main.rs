@@ -13,6 +13,7 @@ mod copies;
 mod database;
 mod deadline;
 mod drain;
+mod leave;
 mod members;
 mod order;
 mod owner;

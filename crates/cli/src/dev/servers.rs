@@ -68,6 +68,8 @@ impl Servers {
                 admin_listen: None,
                 ms: vec![format!("ws://{link}/link").parse().map_err(anyhow::Error::msg)?],
                 server: None,
+                // Ctrl-C means now.
+                drain: Duration::ZERO,
             };
             let listeners = wardlink_bs::app::Listeners::bind(&bs).await?;
             *address =
