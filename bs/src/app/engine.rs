@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
 use wardlink_link::{Out, Queue};
@@ -13,17 +13,20 @@ use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::Stop;
 use wardlink_wire::link::{ToBs, ToMs};
 use wardlink_wire::terminal::Up;
-use wardlink_wire::{CloseCode, SessionId};
+use wardlink_wire::{CloseCode, Outcome, Reason, SessionId};
 
 use super::input::Input;
 use super::metrics::Metrics;
 use super::outbox::Outbox;
 use super::query::Query;
-use crate::core::api::{Action, Event, LinkId, Millis};
+use crate::core::api::{Action, Event, LinkId, Millis, RequestId};
 use crate::core::{Config, Core, TICK_MS};
 
 /// Inputs taken at a time: one look at the clock, one flush of each link.
 const TAKE: usize = 256;
+
+/// What a post becomes.
+type Posted = (Outcome, Option<Reason>);
 
 /// The core and all that it acts on.
 #[derive(Debug)]
@@ -37,6 +40,9 @@ pub(super) struct Engine {
     terminals: HashMap<SessionId, Outbox, ahash::RandomState>,
     /// Sessions whose outbox is full: told to the core after its actions.
     slow: Vec<SessionId>,
+    /// Who waits for which post. As many as the core lets wait.
+    posts: HashMap<RequestId, oneshot::Sender<Posted>, ahash::RandomState>,
+    next_post: u64,
     next_link: u64,
     begun: Instant,
     actions: Vec<Action>,
@@ -62,7 +68,9 @@ impl Engine {
             inputs,
             queues: BTreeMap::new(),
             outbox: BTreeMap::new(),
-            terminals: HashMap::with_hasher(seeds),
+            terminals: HashMap::with_hasher(seeds.clone()),
+            posts: HashMap::with_hasher(seeds),
+            next_post: 0,
             slow: Vec::new(),
             next_link: 0,
             begun: Instant::now(),
@@ -85,7 +93,10 @@ impl Engine {
                     tracing::info!(sessions = self.core.sessions(), "sending terminals elsewhere");
                     self.event(Event::Stop);
                 }
-                _ = tick.tick() => self.event(Event::Tick),
+                _ = tick.tick() => {
+                    self.look_at_posts();
+                    self.event(Event::Tick);
+                }
                 () = self.metrics.publish.asked() => self.publish(),
                 taken = self.inputs.recv_many(&mut batch, TAKE) => {
                     anyhow::ensure!(taken > 0, "nobody is left to send inputs");
@@ -167,11 +178,25 @@ impl Engine {
                 }
             }
             Input::Written(session, seq) => self.event(Event::Written(session, seq)),
+            Input::Post { caller, from, send, answer } => {
+                self.next_post += 1;
+                let request = RequestId(self.next_post);
+                self.posts.insert(request, answer);
+                self.event(Event::Post { request, caller, from, send });
+            }
             Input::SessionClosed(session) => {
                 if self.terminals.remove(&session).is_some() {
                     self.event(Event::SessionClosed(session));
                 }
             }
+        }
+    }
+
+    /// Tells the core of posts that nobody waits for any more.
+    fn look_at_posts(&mut self) {
+        let gone = self.posts.extract_if(|_, answer| answer.is_closed()).map(|(post, _)| post);
+        for post in gone.collect::<Vec<_>>() {
+            self.event(Event::PostGone(post));
         }
     }
 
@@ -204,6 +229,12 @@ impl Engine {
                     if let Some(outbox) = self.terminals.remove(&session) {
                         self.metrics.session_closed(code);
                         outbox.close(code);
+                    }
+                }
+                Action::Posted(request, outcome, reason) => {
+                    if let Some(answer) = self.posts.remove(&request) {
+                        // Who has gone meanwhile is not told.
+                        let _ = answer.send((outcome, reason));
                     }
                 }
                 Action::Ready(ready) => self.readiness.set("links", ready),

@@ -2,9 +2,9 @@
 
 use tokio::sync::oneshot;
 use wardlink_link::Queue;
-use wardlink_wire::SessionId;
 use wardlink_wire::link::{ErrorItem, ToBs, ToMs};
-use wardlink_wire::terminal::Up;
+use wardlink_wire::terminal::{Up, UpSend};
+use wardlink_wire::{EndId, Outcome, Reason, SessionId};
 
 use super::outbox::Outbox;
 use super::query::Query;
@@ -32,4 +32,12 @@ pub(super) enum Input {
     Up(SessionId, Up),
     Written(SessionId, u64),
     SessionClosed(SessionId),
+    #[expect(dead_code, reason = "the port does not take posts yet")]
+    /// A send over HTTP. Who no longer waits for the result drops the other end of `answer`.
+    Post {
+        caller: EndId,
+        from: EndId,
+        send: UpSend,
+        answer: oneshot::Sender<(Outcome, Option<Reason>)>,
+    },
 }

@@ -1,8 +1,8 @@
 //! What goes into the core of a BS and what comes out of it.
 
 use wardlink_wire::link::{ToBs, ToMs};
-use wardlink_wire::terminal::{Down, Up};
-use wardlink_wire::{ClientId, CloseCode, EndId, SessionId};
+use wardlink_wire::terminal::{Down, Up, UpSend};
+use wardlink_wire::{ClientId, CloseCode, EndId, Outcome, Reason, SessionId};
 
 /// Milliseconds of this process's monotonic clock. Its zero means nothing.
 pub type Millis = u64;
@@ -10,6 +10,10 @@ pub type Millis = u64;
 /// One connection to an MS, never used again within a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
+
+/// One post: a send over HTTP and who waits for its result. Never used again within a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
 
 /// What happened.
 #[derive(Debug, Clone)]
@@ -41,6 +45,19 @@ pub enum Event {
     Written(SessionId, u64),
     /// A terminal is gone.
     SessionClosed(SessionId),
+    /// A send without a session. Answered by one [`Action::Posted`], unless it is taken back.
+    Post {
+        /// The post.
+        request: RequestId,
+        /// Whose token it came with: the bound of one caller is counted by it.
+        caller: EndId,
+        /// The sender that the target is shown.
+        from: EndId,
+        /// The message.
+        send: UpSend,
+    },
+    /// Nobody waits for the result of a post any more.
+    PostGone(RequestId),
     /// Time passed. Comes at least every [`super::TICK_MS`].
     Tick,
     /// The process is asked to stop: terminals are sent elsewhere, and served until they leave.
@@ -60,9 +77,11 @@ pub enum Action {
     Down(SessionId, Down),
     /// Close a terminal's connection. The core has forgotten it already.
     CloseSession(SessionId, CloseCode),
+    /// The result of a post. The core has forgotten the post already.
+    Posted(RequestId, Outcome, Option<Reason>),
     /// This BS can (or can no longer) take terminals: readiness.
     Ready(bool),
-    /// The core is done: it was asked to stop, and no session is left.
+    /// The core is done: it was asked to stop, and no session is left and no post waits.
     Exit,
 }
 
@@ -87,4 +106,8 @@ pub struct Counters {
     pub sent_away: u64,
     /// Sessions that were still here at the end of the drain window, and were closed.
     pub left_late: u64,
+    /// Posts that were refused because too many are open.
+    pub posts_refused: u64,
+    /// Posts that were answered from the memory of results.
+    pub posts_remembered: u64,
 }

@@ -1,7 +1,7 @@
 //! Sending terminals elsewhere: all of them, spread over a while, because this BS stops or is cut off.
 //!
 //! A stopping BS serves each session until it leaves: its sends get their results, its messages
-//! come. The core is done when no session is left.
+//! come. The core is done when no session is left and no post waits for its result.
 
 use wardlink_wire::terminal::Down;
 use wardlink_wire::{CloseCode, SessionId};
@@ -79,11 +79,12 @@ impl Core {
                 actions.push(Action::CloseSession(session, CloseCode::GoingAway));
             }
         }
-        let empty = self.sessions.is_empty();
+        let empty = self.sessions.is_empty() && (last || self.posts.waiting() == 0);
         if let Some(drain) = &mut self.drain
             && empty
             && !std::mem::replace(&mut drain.exited, true)
         {
+            self.stop_posts(actions);
             actions.push(Action::Exit);
         }
     }

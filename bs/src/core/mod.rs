@@ -3,12 +3,14 @@
 //! Owns `uwMap` (the sessions, each with its end), the links to the members of the view, and the open sends.
 //! [`api`] is what crosses the border, `upstream` the open sends and the links, `follow` what a
 //! link or a view brings, `terminals` what a terminal does, `session` what one was shown, `drain`
-//! how terminals are sent elsewhere. [`crate::app`] is the thin shell around it.
+//! how terminals are sent elsewhere, `posts` what comes without a session. [`crate::app`] is the
+//! thin shell around it.
 
 pub mod api;
 mod drain;
 mod follow;
 mod isolation;
+mod posts;
 mod session;
 mod terminals;
 mod upstream;
@@ -23,6 +25,7 @@ use wardlink_wire::{CloseCode, Epoch, Outcome, Partition, Reason, ServerId, Sess
 use self::api::{Action, Counters, Event, LinkId, Millis};
 use self::drain::Drain;
 use self::isolation::{Isolation, SPREAD_MS};
+use self::posts::Posts;
 use self::session::Session;
 use self::upstream::Upstream;
 
@@ -58,6 +61,10 @@ pub struct Config {
     pub open_bytes: usize,
     /// At the stop, terminals are sent elsewhere within so long, in milliseconds.
     pub drain_ms: Millis,
+    /// Posts that wait for a result at most.
+    pub posts: usize,
+    /// Posts of one caller that wait for a result at most.
+    pub posts_of_one: usize,
     /// Seeds hash tables.
     pub seed: u64,
 }
@@ -73,6 +80,8 @@ impl Config {
             open_sends: 65_536,
             open_bytes: 64 << 20,
             drain_ms: 30_000,
+            posts: 4_096,
+            posts_of_one: 256,
             seed: 0,
         }
     }
@@ -85,6 +94,7 @@ pub struct Core {
     view: Option<View>,
     up: Upstream,
     sessions: HashMap<SessionId, Session, ahash::RandomState>,
+    posts: Posts,
     /// Life of a message by the last welcome, in seconds.
     ttl_s: u32,
     isolation: Isolation,
@@ -104,6 +114,7 @@ impl Core {
         Self {
             up: Upstream::new(config.seed),
             sessions: HashMap::with_hasher(hasher),
+            posts: Posts::new(config.seed),
             config,
             view: None,
             ttl_s: 600,
@@ -163,6 +174,10 @@ impl Core {
                 }
             }
             Event::SessionClosed(session) => self.session_closed(session, actions),
+            Event::Post { request, caller, from, send } => {
+                self.post(request, caller, from, send, now, actions)
+            }
+            Event::PostGone(request) => self.post_gone(request),
             Event::Tick => self.tick(now, actions),
             Event::Stop => self.stop(now, actions),
         }
@@ -196,6 +211,11 @@ impl Core {
     /// Sends without a result.
     pub fn open_sends(&self) -> usize {
         self.up.open_count()
+    }
+
+    /// Posts that wait for a result.
+    pub fn posts(&self) -> usize {
+        self.posts.waiting()
     }
 
     fn limits(&self) -> Limits {
@@ -250,6 +270,7 @@ impl Core {
         }
         if self.sessions_at + SESSIONS_MS <= now {
             self.sessions_at = now;
+            self.posts.forget_old(now);
             self.look_at_sessions(now, actions);
         }
         self.look_at_drain(now, actions);

@@ -8,7 +8,7 @@ use wardlink_wire::{CloseCode, Outcome, Reason, SessionId};
 use super::Core;
 use super::api::{Action, LinkId, Millis};
 use super::session::{Seen, Session};
-use super::upstream::OpenSend;
+use super::upstream::{Asker, OpenSend};
 
 impl Core {
     pub(super) fn register(&mut self, session: SessionId, now: Millis, actions: &mut Vec<Action>) {
@@ -164,8 +164,7 @@ impl Core {
         now: Millis,
         actions: &mut Vec<Action>,
     ) {
-        let full = self.up.open_count() >= self.config.open_sends
-            || self.up.open_bytes() + send.body.len() > self.config.open_bytes;
+        let full = self.is_full_for(&send);
         let limit = self.config.session_sends;
         let Some(entry) = self.sessions.get_mut(&session) else { return };
         let refuse = |id, reason, actions: &mut Vec<Action>| {
@@ -186,7 +185,12 @@ impl Core {
         }
         let deadline = now + Millis::from(self.config.deadline_ms);
         let partition = send.to.partition();
-        let order = self.up.push(OpenSend::new(session, entry.end.clone(), send.clone(), deadline));
+        let order = self.up.push(OpenSend::new(
+            Asker::Session(session),
+            entry.end.clone(),
+            send.clone(),
+            deadline,
+        ));
         entry.opened_send(send.id, order);
         self.flush(partition, actions);
     }
@@ -199,11 +203,22 @@ impl Core {
         reason: Option<Reason>,
         actions: &mut Vec<Action>,
     ) {
-        if let Some(entry) = self.sessions.get_mut(&send.session) {
-            entry.closed_send(&send.id);
-            let result = Down::Result { id: send.id.clone(), outcome, reason };
-            actions.push(Action::Down(send.session, result));
+        match send.asker {
+            Asker::Session(session) => {
+                if let Some(entry) = self.sessions.get_mut(&session) {
+                    entry.closed_send(&send.id);
+                    let result = Down::Result { id: send.id.clone(), outcome, reason };
+                    actions.push(Action::Down(session, result));
+                }
+            }
+            Asker::Posts => self.posted(send, outcome, reason, actions),
         }
+    }
+
+    /// Whether this BS holds as many open sends as it may, or as many bytes with this one.
+    pub(super) fn is_full_for(&self, send: &UpSend) -> bool {
+        self.up.open_count() >= self.config.open_sends
+            || self.up.open_bytes() + send.body.len() > self.config.open_bytes
     }
 
     pub(super) fn session_closed(&mut self, session: SessionId, actions: &mut Vec<Action>) {

@@ -19,27 +19,36 @@ use super::api::{Action, LinkId, Millis};
 /// this BS refused that view.
 const PARKED_MAX: usize = 16_384;
 
+/// Who asked for a send, and is told its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A terminal.
+    Session(SessionId),
+    /// Those who wait for a post under the send's `from` and id.
+    Posts,
+}
+
 /// A message without a result.
 #[derive(Debug)]
 pub(super) struct OpenSend {
-    pub(super) session: SessionId,
+    pub(super) asker: Asker,
     pub(super) id: MessageId,
     /// Whether it was ever put on a link.
     pub(super) sent: bool,
-    from: EndId,
-    to: EndId,
+    pub(super) from: EndId,
+    pub(super) to: EndId,
     partition: Partition,
-    body: Bytes,
+    pub(super) body: Bytes,
     ttl_s: Option<u32>,
     deadline: Millis,
     at: Option<LinkId>,
 }
 
 impl OpenSend {
-    pub(super) fn new(session: SessionId, from: EndId, send: UpSend, deadline: Millis) -> Self {
+    pub(super) fn new(asker: Asker, from: EndId, send: UpSend, deadline: Millis) -> Self {
         let UpSend { id, to, body, ttl_s } = send;
         let partition = to.partition();
-        Self { session, id, sent: false, from, to, partition, body, ttl_s, deadline, at: None }
+        Self { asker, id, sent: false, from, to, partition, body, ttl_s, deadline, at: None }
     }
 }
 
@@ -389,7 +398,7 @@ mod tests {
         for n in 0..10_000u64 {
             let id = format!("m{n}").parse().unwrap();
             let send = UpSend { id, to: "H-A-b".parse().unwrap(), body: Bytes::new(), ttl_s: None };
-            up.push(OpenSend::new(SessionId(uuid::Uuid::nil()), from.clone(), send, n + 10));
+            up.push(OpenSend::new(Asker::Posts, from.clone(), send, n + 10));
             assert!(up.expire(n).len() <= 1);
         }
         assert!(up.sends.len() <= 11 && up.deadlines.len() <= 11);

@@ -1,9 +1,11 @@
 //! The terminal protocol: what a terminal and a BS say to each other, as JSON text frames.
 //!
-//! This module owns the messages; `up` and `down` own their JSON, which leaves bodies as they are.
+//! This module owns the messages; `up` and `down` own their JSON, which leaves bodies as they are, and
+//! `post` that of a message over HTTP, which is a send by other means.
 
 mod down;
 mod field;
+mod post;
 mod up;
 mod write;
 
@@ -57,6 +59,22 @@ pub struct UpSend {
     pub id: MessageId,
     /// The target.
     pub to: EndId,
+    /// JSON text of the body.
+    pub body: Bytes,
+    /// Time to live in seconds, at least 1.
+    pub ttl_s: Option<u32>,
+}
+
+/// A message that a system posts over HTTP: a send of which the sender may be another end, and
+/// whose id may be missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Post {
+    /// The sender's id of the message; without one a retry is another message.
+    pub id: Option<MessageId>,
+    /// The target.
+    pub to: EndId,
+    /// The sender that the target is shown.
+    pub from: Option<EndId>,
     /// JSON text of the body.
     pub body: Bytes,
     /// Time to live in seconds, at least 1.

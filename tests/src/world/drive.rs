@@ -186,7 +186,7 @@ impl World {
                         self.session_closed_by_bs(s, code);
                     }
                 }
-                BsAction::Ready(_) | BsAction::Exit => {}
+                BsAction::Posted(..) | BsAction::Ready(_) | BsAction::Exit => {}
             }
         }
         for (link, items) in batches {

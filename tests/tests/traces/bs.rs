@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use uuid::Uuid;
-use wardlink_bs::core::api::{Action, Counters, Event, LinkId, Millis};
+use wardlink_bs::core::api::{Action, Counters, Event, LinkId, Millis, RequestId};
 use wardlink_bs::core::{Config, Core, TICK_MS};
 use wardlink_view::View;
 use wardlink_view::change::{Next, enter, found};
 use wardlink_wire::link::{Deliver, Known, Registered, Send, SendResult, ToBs, ToMs, Welcome};
 use wardlink_wire::terminal::{Down, DownMessage, Up, UpSend};
 use wardlink_wire::{
-    CloseCode, Epoch, MsId, Outcome, Partition, SessionId, Stamp, StartId, ViewNumber,
+    CloseCode, Epoch, MsId, Outcome, Partition, Reason, SessionId, Stamp, StartId, ViewNumber,
 };
 
 use crate::rig::{Session, a, b, server};
@@ -27,6 +27,7 @@ pub(crate) struct Bs {
     links: u64,
     sent: BTreeMap<LinkId, Vec<ToMs>>,
     down: BTreeMap<SessionId, Vec<Down>>,
+    posted: Vec<(RequestId, Outcome, Option<Reason>)>,
     /// Links that the BS closed.
     pub(crate) closed: Vec<(LinkId, CloseCode)>,
     /// Sessions that the BS closed.
@@ -85,6 +86,7 @@ impl Bs {
             links: 0,
             sent: BTreeMap::new(),
             down: BTreeMap::new(),
+            posted: vec![],
             closed: vec![],
             ended: vec![],
             ready: false,
@@ -167,6 +169,7 @@ impl Bs {
                 Action::Down(session, down) => self.down.entry(session).or_default().push(down),
                 Action::Close(link, code) => self.closed.push((link, code)),
                 Action::CloseSession(session, code) => self.ended.push((session, code)),
+                Action::Posted(post, outcome, reason) => self.posted.push((post, outcome, reason)),
                 Action::Ready(ready) => self.ready = ready,
                 Action::Exit => self.exited = true,
                 Action::Ping(_) => {}
@@ -282,6 +285,22 @@ impl Bs {
     /// Counters of the BS.
     pub(crate) fn counters(&self) -> Counters {
         self.core.counters()
+    }
+
+    /// Answers to a post.
+    pub(crate) fn answers(&self, request: u64) -> Vec<(Outcome, Option<Reason>)> {
+        let of = self.posted.iter().filter(|(post, ..)| post.0 == request);
+        of.map(|(_, outcome, reason)| (*outcome, *reason)).collect()
+    }
+
+    /// Calls that wait.
+    pub(crate) fn posts(&self) -> usize {
+        self.core.posts()
+    }
+
+    /// Sends without a result.
+    pub(crate) fn open_sends(&self) -> usize {
+        self.core.open_sends()
     }
 
     /// Whether a terminal was welcomed.

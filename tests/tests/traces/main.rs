@@ -18,6 +18,7 @@ mod members;
 mod order;
 mod owner;
 mod pause;
+mod posts;
 mod register;
 mod repeats;
 mod rig;

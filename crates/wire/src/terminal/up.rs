@@ -104,9 +104,22 @@ impl Up {
 fn send(frame: &UpJson<'_>, id: Option<MessageId>) -> Result<Up, BadUp> {
     let invalid = |text: &str| bad(TerminalError::Invalid, text, id.clone());
     let id = id.clone().ok_or_else(|| invalid("id must match [A-Za-z0-9_.:-]{1,64}"))?;
-    let to = frame.to.get().ok_or_else(|| invalid("to must be an end id"))?;
-    let to: EndId = to.parse().map_err(|error| invalid(&format!("to: {error}")))?;
-    let body = frame.body.ok_or_else(|| invalid("body is missing"))?.get();
+    let to = target(&frame.to).map_err(|text| invalid(&text))?;
+    let body = body(frame.body).map_err(|bad| BadUp { id: Some(id.clone()), ..bad })?;
+    let ttl_s = ttl(&frame.ttl).map_err(invalid)?;
+    Ok(Up::Send(UpSend { id, to, body, ttl_s }))
+}
+
+/// The field `to`.
+pub(super) fn target(to: &TextField<'_>) -> Result<EndId, String> {
+    let to = to.get().ok_or("to must be an end id")?;
+    to.parse().map_err(|error| format!("to: {error}"))
+}
+
+/// The field `body`, copied out of the text that it stands in.
+pub(super) fn body(body: Option<&RawValue>) -> Result<Bytes, BadUp> {
+    let invalid = |text: &str| bad(TerminalError::Invalid, text, None);
+    let body = body.ok_or_else(|| invalid("body is missing"))?.get();
     if body.len() > BODY_MAX_BYTES {
         let text = format!("body is larger than {BODY_MAX_BYTES} bytes");
         return Err(BadUp { reason: Reason::TooLarge, ..invalid(&text) });
@@ -114,14 +127,16 @@ fn send(frame: &UpJson<'_>, id: Option<MessageId>) -> Result<Up, BadUp> {
     if depth(body.as_bytes()) > BODY_DEPTH_MAX {
         return Err(invalid(&format!("body is nested deeper than {BODY_DEPTH_MAX}")));
     }
-    let ttl_s = match frame.ttl {
-        Field::Absent => None,
-        Field::Wrong | Field::Is(0) => {
-            return Err(invalid("ttl must be a whole number of seconds, at least 1"));
-        }
-        Field::Is(ttl) => Some(u32::try_from(ttl).unwrap_or(u32::MAX)),
-    };
-    Ok(Up::Send(UpSend { id, to, body: Bytes::copy_from_slice(body.as_bytes()), ttl_s }))
+    Ok(Bytes::copy_from_slice(body.as_bytes()))
+}
+
+/// The field `ttl`, in seconds, cut to 32 bits.
+pub(super) fn ttl(ttl: &Field<u64>) -> Result<Option<u32>, &'static str> {
+    match *ttl {
+        Field::Absent => Ok(None),
+        Field::Wrong | Field::Is(0) => Err("ttl must be a whole number of seconds, at least 1"),
+        Field::Is(ttl) => Ok(Some(u32::try_from(ttl).unwrap_or(u32::MAX))),
+    }
 }
 
 /// How deep arrays and objects of a JSON text are nested.
@@ -143,7 +158,7 @@ fn depth(json: &[u8]) -> usize {
     deepest
 }
 
-fn bad(code: TerminalError, text: &str, id: Option<MessageId>) -> BadUp {
+pub(super) fn bad(code: TerminalError, text: &str, id: Option<MessageId>) -> BadUp {
     BadUp { code, text: text.to_owned(), id, reason: Reason::Invalid }
 }
 
