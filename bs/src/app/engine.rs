@@ -15,10 +15,10 @@ use wardlink_wire::link::{ToBs, ToMs};
 use wardlink_wire::terminal::Up;
 use wardlink_wire::{CloseCode, Outcome, Reason, SessionId};
 
+use super::front::Query;
 use super::input::Input;
 use super::metrics::Metrics;
 use super::outbox::Outbox;
-use super::query::Query;
 use crate::core::api::{Action, Event, LinkId, Millis, RequestId};
 use crate::core::{Config, Core, TICK_MS};
 

@@ -6,8 +6,8 @@ use wardlink_wire::link::{ErrorItem, ToBs, ToMs};
 use wardlink_wire::terminal::{Up, UpSend};
 use wardlink_wire::{EndId, Outcome, Reason, SessionId};
 
+use super::front::Query;
 use super::outbox::Outbox;
-use super::query::Query;
 use crate::core::api::LinkId;
 
 /// One thing that happened outside.

@@ -2,15 +2,18 @@
 //!
 //! [`run`] is the whole program after its settings are read; tests and `wardlink dev` call it
 //! too. `engine` owns the core and is the only task that touches it, `dial` keeps links to all
-//! MSs, `link` reads and writes one, `terminal` serves one session.
+//! MSs, `link` reads and writes one; `front` is the port for terminals, with `api` and
+//! `playground` behind it, and `terminal` serves one session.
 
+mod api;
 mod dial;
 mod engine;
+mod front;
 mod input;
 mod link;
 mod metrics;
 mod outbox;
-mod query;
+mod playground;
 mod terminal;
 
 use std::net::SocketAddr;
@@ -29,10 +32,12 @@ use wardlink_service::metrics as service_metrics;
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::{self, Stop};
 use wardlink_service::tasks::Tasks;
+use wardlink_tls::Acceptor;
 use wardlink_wire::{ServerId, StartId};
 
 pub use self::dial::MsAddress;
 use self::engine::Engine;
+use self::front::Front;
 use self::input::Input;
 use self::metrics::Metrics;
 use crate::core::Config as CoreConfig;
@@ -143,8 +148,10 @@ async fn serve(
     }
     let (accepting, accept_stop) = stop::channel();
     let terminals = TERMINALS_MAX.min(limits::open_files().saturating_sub(FILES_RESERVE).max(1));
+    let front = Front { inputs, acceptor: Acceptor::plain(), stop: accept_stop.clone() };
+    let front = Arc::new(front);
     let accept = accept::run(listener, terminals, accept_stop, move |stream| {
-        terminal::serve(stream, inputs.clone())
+        front::serve(stream, Arc::clone(&front))
     });
     let accept = tokio::spawn(accept);
     // No more terminals are taken from the stop on; those that are here are served.

@@ -1,32 +1,27 @@
-//! One terminal: the handshake, and one task that reads and writes its session.
+//! One terminal after its handshake: the task that reads and writes its session.
 //!
 //! A session at rest is this task, a small read buffer and an outbox. The engine never waits for
 //! it; it waits for the engine, and with it the terminal.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
-use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
-use wardlink_wire::terminal::{
-    BadUp, Down, TERMINAL_FRAME_MAX_BYTES, TERMINAL_PATH, TERMINAL_SUBPROTOCOL, TerminalError, Up,
-};
+use wardlink_tls::Stream;
+use wardlink_wire::terminal::{BadUp, Down, TERMINAL_FRAME_MAX_BYTES, TerminalError, Up};
 use wardlink_wire::{CloseCode, Outcome, SessionId};
 
+use super::front::{Front, Query};
 use super::input::Input;
 use super::outbox::Outbox;
-use super::query::Query;
 
-/// A handshake that takes longer is given up.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A server pings a terminal after so long.
 const PING: Duration = Duration::from_secs(25);
 /// A terminal that was silent for so long is gone: a ping and ten seconds for its pong.
@@ -42,22 +37,30 @@ const WRITE_BYTES: usize = 4 * 1_024;
 /// What may wait for the socket: as much as may wait before it, in the outbox.
 const WRITE_MAX_BYTES: usize = 1_024 * 1_024;
 
-type Socket = WebSocketStream<TcpStream>;
+pub(super) type Socket = WebSocketStream<Stream>;
 
-/// Serves one accepted connection until it ends. Boxed where it is large: what a handshake needs
-/// is not kept for the session's life.
-pub(super) async fn serve(stream: TcpStream, inputs: mpsc::Sender<Input>) {
-    let accepted = Box::pin(timeout(HANDSHAKE, handshake(stream))).await;
-    let Ok(Ok((socket, query))) = accepted else { return };
+/// The WebSocket of a connection whose handshake is done; `read` was read beyond it.
+pub(super) async fn socket(stream: Stream, read: Vec<u8>) -> Socket {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(WRITE_BYTES)
+        .max_write_buffer_size(WRITE_MAX_BYTES)
+        .max_message_size(Some(TERMINAL_FRAME_MAX_BYTES))
+        .max_frame_size(Some(TERMINAL_FRAME_MAX_BYTES));
+    Socket::from_partially_read(stream, read, Role::Server, Some(config)).await
+}
+
+/// Serves a terminal until its session ends.
+pub(super) async fn serve(socket: Socket, query: Query, front: Arc<Front>) {
+    let inputs = front.inputs.clone();
     let outbox = Outbox::default();
     let (id, answer) = oneshot::channel();
-    let opened = Input::SessionOpened { query: query.clone(), outbox: outbox.clone(), id };
+    let acks = query.acks;
+    let opened = Input::SessionOpened { query, outbox: outbox.clone(), id };
     if inputs.send(opened).await.is_err() {
         return;
     }
     let Ok(session) = answer.await else { return };
-    let acks = query.acks;
-    drop(query);
     let mut terminal = Terminal { socket, session, acks, inputs };
     let code = terminal.run(&outbox).await;
     // The engine is gone only at the end of the process.
@@ -65,44 +68,6 @@ pub(super) async fn serve(stream: TcpStream, inputs: mpsc::Sender<Input>) {
     if let Some(code) = code {
         terminal.close(code).await;
     }
-}
-
-async fn handshake(stream: TcpStream) -> Result<(Socket, Query), WsError> {
-    let mut query = None;
-    // The type of the error is the library's.
-    #[expect(clippy::result_large_err)]
-    let callback = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
-        if request.uri().path() != TERMINAL_PATH {
-            return Err(refusal(StatusCode::NOT_FOUND, "terminals connect at /ws"));
-        }
-        let parsed = Query::parse(request.uri().query().unwrap_or_default());
-        query = Some(parsed.map_err(|text| refusal(StatusCode::BAD_REQUEST, &text))?);
-        let asked = request.headers().get_all("sec-websocket-protocol");
-        let mut names =
-            asked.iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
-        if names.any(|name| name.trim() == TERMINAL_SUBPROTOCOL) {
-            let name = HeaderValue::from_static(TERMINAL_SUBPROTOCOL);
-            response.headers_mut().insert("sec-websocket-protocol", name);
-        }
-        Ok(response)
-    };
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BYTES)
-        .write_buffer_size(WRITE_BYTES)
-        .max_write_buffer_size(WRITE_MAX_BYTES)
-        .max_message_size(Some(TERMINAL_FRAME_MAX_BYTES))
-        .max_frame_size(Some(TERMINAL_FRAME_MAX_BYTES));
-    let socket = accept_hdr_async_with_config(stream, callback, Some(config)).await?;
-    match query {
-        Some(query) => Ok((socket, query)),
-        None => Err(WsError::ConnectionClosed),
-    }
-}
-
-fn refusal(status: StatusCode, text: &str) -> ErrorResponse {
-    let mut refusal = ErrorResponse::new(Some(format!("{text}\n")));
-    *refusal.status_mut() = status;
-    refusal
 }
 
 struct Terminal {

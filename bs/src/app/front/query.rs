@@ -4,16 +4,16 @@ use wardlink_wire::{ClientId, EndId};
 
 /// Who a terminal says it is, in development mode, and how it wants to be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Query {
-    pub(super) end: EndId,
-    pub(super) client: Option<ClientId>,
-    pub(super) n: u64,
-    pub(super) acks: bool,
+pub(in crate::app) struct Query {
+    pub(in crate::app) end: EndId,
+    pub(in crate::app) client: Option<ClientId>,
+    pub(in crate::app) n: u64,
+    pub(in crate::app) acks: bool,
 }
 
 impl Query {
     /// Reads the query. The error is for the terminal's developer.
-    pub(super) fn parse(query: &str) -> Result<Self, String> {
+    pub(in crate::app) fn parse(query: &str) -> Result<Self, String> {
         let (mut hospital, mut area, mut uid) = (None, None, None);
         let (mut client, mut n, mut acks) = (None, 0, true);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {

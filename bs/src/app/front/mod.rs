@@ -1,0 +1,182 @@
+//! The port for terminals: HTTP/1.1 on each accepted connection, until it becomes a terminal's
+//! WebSocket or ends.
+//!
+//! Owns a connection from its accept to its handshake, and the bounds of both. `router` says which
+//! part answers a request, `upgrade` is the handshake of a WebSocket, `query` what its request
+//! says. What a terminal does afterwards is [`super::terminal`]'s; of the handshake, which needs
+//! more memory than a session at rest, nothing is kept.
+
+mod query;
+mod refusal;
+mod router;
+mod upgrade;
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+use wardlink_service::stop::Stop;
+use wardlink_tls::Acceptor;
+
+pub(super) use self::query::Query;
+use self::refusal::Refusal;
+use super::input::Input;
+use super::terminal;
+
+/// What every route answers.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// TLS and the head of the first request together, and a connection that rests between two
+/// requests: what takes longer is given up.
+const HEAD: Duration = Duration::from_secs(10);
+/// Head of a request, in bytes: a token of 8 KiB in it, and as much again for all else.
+const HEAD_MAX_BYTES: usize = 16 * 1_024;
+/// Headers of a request. A browser behind two proxies sends under 40.
+const HEADERS_MAX: usize = 64;
+/// A body that takes longer to arrive is given up.
+const BODY: Duration = Duration::from_secs(10);
+/// How long a connection may stay before it is a terminal's: long enough for another system to
+/// send many messages on one, short enough that one who never reads its answers is gone some day.
+const LIFE: Duration = Duration::from_secs(600);
+/// How long a request that was begun may take after that, or after the stop signal: a message's
+/// result takes 10 s at most.
+const LAST: Duration = Duration::from_secs(15);
+
+/// What all connections of the port share.
+#[derive(Debug)]
+pub(super) struct Front {
+    /// To the engine.
+    pub(super) inputs: mpsc::Sender<Input>,
+    /// Clear text or TLS.
+    pub(super) acceptor: Acceptor,
+    /// Raised when no connection is accepted any more.
+    pub(super) stop: Stop,
+}
+
+/// Serves one accepted connection until it ends: as HTTP, and then perhaps as a terminal.
+pub(super) async fn serve(stream: TcpStream, front: Arc<Front>) {
+    // Boxed, and let go before the session begins: what a handshake needs is not kept for its life.
+    let entered = Box::pin(http(stream, &front)).await;
+    if let Some((socket, query)) = entered {
+        terminal::serve(socket, query, front).await;
+    }
+}
+
+/// HTTP until the connection ends or a terminal's handshake is done.
+async fn http(stream: TcpStream, front: &Arc<Front>) -> Option<(terminal::Socket, Query)> {
+    let accepted = Instant::now();
+    let stream = match timeout(HEAD, front.acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            return None;
+        }
+        Err(_) => return None,
+    };
+    let entry = Entry::default();
+    let site = Site { front: Arc::clone(front), entry: entry.clone() };
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD.saturating_sub(accepted.elapsed()))
+        .max_header_size(HEAD_MAX_BYTES)
+        .max_buf_size(HEAD_MAX_BYTES)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), site);
+    let ended = tokio::select! {
+        ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
+        () = leave(front) => {
+            Pin::new(&mut connection).graceful_shutdown();
+            let last = poll_fn(|cx| connection.poll_without_shutdown(cx));
+            timeout(LAST, last).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        // The client's doing, and it knows.
+        tracing::debug!(%error, "connection failed");
+        return None;
+    }
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner();
+    let Some(query) = entry.take() else {
+        // It may be gone already.
+        let _ = timeout(LAST, tokio::io::AsyncWriteExt::shutdown(&mut stream)).await;
+        return None;
+    };
+    // Copied: as it is, it would keep the whole read buffer for the session's life.
+    Some((terminal::socket(stream, parts.read_buf.to_vec()).await, query))
+}
+
+/// Ends when a connection that is no terminal's is to go.
+async fn leave(front: &Front) {
+    tokio::select! {
+        () = sleep(LIFE) => {}
+        () = front.stop.stopped() => {}
+    }
+}
+
+/// The terminal that comes out of a connection's HTTP, where one does.
+#[derive(Debug, Clone, Default)]
+struct Entry(Arc<Mutex<Option<Query>>>);
+
+impl Entry {
+    fn put(&self, query: Query) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(query);
+    }
+
+    fn take(&self) -> Option<Query> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Answers the requests of one connection.
+#[derive(Debug)]
+struct Site {
+    front: Arc<Front>,
+    entry: Entry,
+}
+
+impl Service<Request<Incoming>> for Site {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (front, entry) = (Arc::clone(&self.front), self.entry.clone());
+        Box::pin(async move { Ok(router::answer(&front, request, &entry).await) })
+    }
+}
+
+/// A text for people.
+pub(super) fn text(status: StatusCode, text: &str) -> Answer {
+    let mut answer = Answer::new(Full::from(format!("{text}\n")));
+    *answer.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+/// The body of a request, at most `max_bytes`, within 10 s.
+///
+/// # Errors
+/// The status that says what was wrong: 413, 408 or 400.
+pub(super) async fn body(body: Incoming, max_bytes: usize) -> Result<Bytes, StatusCode> {
+    match timeout(BODY, Limited::new(body, max_bytes).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
+}
