@@ -189,6 +189,15 @@ impl Load {
         pauses
     }
 
+    /// The longest of the [`Load::pauses`] of these pairs.
+    ///
+    /// # Panics
+    /// There are not so many pairs.
+    pub fn longest_pause(&self, pairs: &[usize], from: Duration, to: Duration) -> Duration {
+        let gaps = pairs.iter().map(|i| self.streams[*i].record().longest_gap(from, to));
+        gaps.max().unwrap_or_default()
+    }
+
     /// The stream with the longest pause between the two, in words.
     pub fn slowest(&self, from: Duration, to: Duration) -> String {
         let longest = self.staying().max_by_key(|stream| stream.record().longest_gap(from, to));

@@ -16,8 +16,9 @@ const MISSED_MS: Millis = 10_000;
 /// Link counts that are older than this say nothing, in milliseconds: two of them.
 const FRESH_MS: Millis = 2_000;
 /// All terminals are sent away within so long, in milliseconds, so that they do not arrive
-/// elsewhere all at once.
-pub(super) const SPREAD_MS: u64 = 5_000;
+/// elsewhere all at once. With 2 s until silence is noticed and the time above they are served
+/// elsewhere within 15 s.
+pub(super) const SPREAD_MS: u64 = 2_000;
 
 /// What the members say of each other, and since when which member is missed.
 #[derive(Debug, Default)]

@@ -30,6 +30,7 @@ mod link_peer;
 mod peek;
 mod ports;
 mod process;
+mod proxy;
 mod terminal;
 mod wait;
 
@@ -48,6 +49,7 @@ pub use self::latency::Latencies;
 pub use self::link_peer::{LinkPeer, Registration};
 pub use self::peek::{Peek, Row, Waiting};
 pub use self::process::{Process, Program};
+pub use self::proxy::Proxy;
 pub use self::terminal::{Terminal, welcomed};
 pub use self::wait::{PATIENCE, eventually, within};
 use crate::database::Database;
@@ -80,6 +82,8 @@ pub struct Plan {
     pub bs_flags: Vec<String>,
     /// What is logged by all.
     pub log_filter: String,
+    /// Links from a BS to an MS, by their indices, that go through a [`Proxy`] each.
+    pub proxied: Vec<(usize, usize)>,
     /// Clocks of the MSs, in their order; those beyond the list's end have the true one.
     pub clocks: Vec<Clock>,
 }
@@ -93,6 +97,7 @@ impl Default for Plan {
             ms_flags: Vec::new(),
             bs_flags: Vec::new(),
             log_filter: "info".to_owned(),
+            proxied: Vec::new(),
             clocks: Vec::new(),
         }
     }
@@ -104,6 +109,7 @@ pub struct Cluster {
     // Before the folder, so that nothing writes into it while it is removed.
     ms: Vec<Process>,
     bs: Vec<Process>,
+    proxies: Vec<Proxy>,
     dir: TempDir,
     database: Option<String>,
     ended: bool,
@@ -134,15 +140,21 @@ impl Cluster {
                 (uri.clone(), Some(uri))
             }
         };
-        let mut cluster = Self { ms: Vec::new(), bs: Vec::new(), dir, database, ended: false };
+        let (ms, bs, proxies) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cluster = Self { ms, bs, proxies, dir, database, ended: false };
         for i in 0..plan.ms + plan.spare_ms {
             let mut flags = vec!["--store".to_owned(), uri.clone()];
             flags.extend(plan.ms_flags.iter().cloned());
             let clock = plan.clocks.get(i).copied().unwrap_or_default();
             cluster.ms.push(cluster.process(Program::Ms, i, flags, &plan)?.with_clock(clock)?);
         }
-        let links: Vec<String> = cluster.ms.iter().map(Process::link_url).collect();
         for i in 0..plan.bs {
+            let mut links: Vec<String> = cluster.ms.iter().map(Process::link_url).collect();
+            for (_, ms) in plan.proxied.iter().filter(|(bs, _)| *bs == i) {
+                let proxy = Proxy::start(cluster.ms[*ms].port()).await?;
+                links[*ms] = format!("ws://127.0.0.1:{}/link", proxy.port());
+                cluster.proxies.push(proxy);
+            }
             let mut flags = vec!["--auth".to_owned(), "development".to_owned()];
             flags.extend(["--ms".to_owned(), links.join(",")]);
             if !plan.bs_flags.iter().any(|flag| flag == "--drain") {
@@ -172,6 +184,14 @@ impl Cluster {
         let mut flags = flags;
         flags.extend(["--log-filter".to_owned(), plan.log_filter.clone()]);
         Process::new(program, index, flags, self.dir.path())
+    }
+
+    /// The proxy of the `i`th link of [`Plan::proxied`], where those are in the order of the BSs.
+    ///
+    /// # Panics
+    /// There are not so many.
+    pub fn proxy(&self, i: usize) -> &Proxy {
+        &self.proxies[i]
     }
 
     /// Message Server `i`, from 0.

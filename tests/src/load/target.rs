@@ -117,7 +117,7 @@ impl Raw {
     /// One session. True: it was left by its own will, after `stay`.
     async fn session(&mut self, connection: Connection, stay: Option<Duration>) -> bool {
         let leave = Instant::now() + stay.unwrap_or(FOREVER);
-        let mut at = Session { connection, id: None, owed: None, ack_at: leave };
+        let mut at = Session { connection, id: None, owed: None, ack_at: leave, leave };
         let closed = loop {
             let result = tokio::select! {
                 down = at.connection.next() => match down {
@@ -125,12 +125,12 @@ impl Raw {
                     Err(closed) => Err(closed),
                 },
                 () = sleep_until(at.ack_at), if at.owed.is_some() => at.ack().await,
-                () = sleep_until(leave) => {
+                () = sleep_until(at.leave) => {
                     // Politely or not, and perhaps without a last acknowledgement.
                     if self.rng.random_bool(0.5) {
                         at.connection.close().await;
                     }
-                    return true;
+                    return at.leave == leave;
                 }
             };
             if let Err(closed) = result {
@@ -166,6 +166,12 @@ impl Raw {
                 }
                 Ok(())
             }
+            // The server goes away, and says when to come back.
+            Down::Reconnect { after_ms } => {
+                let asked = Instant::now() + Duration::from_millis(after_ms.into());
+                at.leave = at.leave.min(asked);
+                Ok(())
+            }
             other => {
                 self.stream.record().wrong.push(format!("was told {other:?}"));
                 Ok(())
@@ -182,6 +188,8 @@ struct Session {
     /// The last message that was shown and is not acknowledged, and when that is to be done.
     owed: Option<u64>,
     ack_at: Instant,
+    /// When it is left.
+    leave: Instant,
 }
 
 impl Session {
