@@ -1,21 +1,26 @@
 //! What a client is told at its start, and the request that follows from it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::http::Uri;
 use uuid::Uuid;
+use wardlink_tls::Connector;
 use wardlink_wire::{ClientId, EndId};
 
 use crate::error::ConfigError;
+use crate::token::TokenSource;
 
 /// How a terminal shows who it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum Identity {
     /// The three parts of the end id as query parameters. Only servers in development mode
     /// believe it.
     #[default]
     Development,
+    /// A token in `Authorization: Bearer`, never in the URL. It must be the end's own.
+    Bearer(TokenSource),
 }
 
 /// How received messages are acknowledged.
@@ -36,12 +41,14 @@ pub enum AckMode {
 /// What a client is told at its start.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// Servers, `ws://host:port/ws` each, tried in turn.
+    /// Servers, `ws://host:port/ws` or `wss://host:port/ws` each, tried in turn.
     pub urls: Vec<String>,
     /// The terminal's end.
     pub end: EndId,
     /// How it shows that it is this end.
     pub identity: Identity,
+    /// How `wss://` servers are verified. One connector may serve any number of clients.
+    pub tls: Option<Connector>,
     /// Names this program over its reconnects; random by default.
     pub client: ClientId,
     /// How received messages are acknowledged.
@@ -71,6 +78,7 @@ impl ClientConfig {
             urls: vec![url.into()],
             end,
             identity: Identity::default(),
+            tls: None,
             client: ClientId::from_uuid(Uuid::new_v4()),
             ack: AckMode::default(),
             send_deadline: core.send_deadline,
@@ -89,19 +97,38 @@ impl ClientConfig {
         if self.urls.is_empty() {
             return Err(ConfigError::NoServer);
         }
-        self.urls.iter().try_for_each(|url| check_url(url))
+        self.urls.iter().try_for_each(|url| match parse_url(url)?.scheme_str() {
+            Some("wss") if self.tls.is_none() => Err(ConfigError::NoTls(url.clone())),
+            _ => Ok(()),
+        })
     }
+
+    /// The first server to which a token would travel for all to read: in clear text, and not
+    /// within this machine.
+    pub(crate) fn exposed_url(&self) -> Option<&str> {
+        let Identity::Bearer(_) = self.identity else { return None };
+        self.urls.iter().map(String::as_str).find(|url| {
+            parse_url(url).is_ok_and(|uri| uri.scheme_str() == Some("ws") && !is_loopback(&uri))
+        })
+    }
+}
+
+fn is_loopback(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// One connection to make.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// The server, `ws://host:port/ws`.
+    /// The server, `ws://host:port/ws` or `wss://host:port/ws`.
     pub url: String,
     /// The terminal's end.
     pub end: EndId,
     /// How it shows that it is this end.
     pub identity: Identity,
+    /// How a `wss://` server is verified.
+    pub tls: Option<Connector>,
     /// The program and the number of this connection, where it has a name.
     pub client: Option<(ClientId, u64)>,
     /// Whether the terminal acknowledges (`false` becomes `ack=none`).
@@ -111,7 +138,14 @@ pub struct Target {
 impl Target {
     /// A connection of an end to a server, with acks and without a program's name.
     pub fn new(url: impl Into<String>, end: EndId) -> Self {
-        Self { url: url.into(), end, identity: Identity::default(), client: None, acks: true }
+        Self {
+            url: url.into(),
+            end,
+            identity: Identity::default(),
+            tls: None,
+            client: None,
+            acks: true,
+        }
     }
 
     /// The URL with its query parameters. No value needs escaping: the grammars of the ids allow
@@ -119,7 +153,8 @@ impl Target {
     pub(crate) fn uri(&self) -> Result<Uri, ConfigError> {
         let base = parse_url(&self.url)?;
         let mut query: Vec<String> = base.query().map(str::to_owned).into_iter().collect();
-        match self.identity {
+        match &self.identity {
+            Identity::Bearer(_) => {}
             Identity::Development => {
                 let names = ["hospitalCode", "hosareaCode", "uid"];
                 let parts = self.end.as_str().splitn(3, '-');
@@ -133,14 +168,16 @@ impl Target {
         if !self.acks {
             query.push("ack=none".to_owned());
         }
+        let scheme = base.scheme_str().unwrap_or_default();
         let host = base.authority().map_or("", |authority| authority.as_str());
-        format!("ws://{host}{}?{}", base.path(), query.join("&"))
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{scheme}://{host}{}{mark}{}", base.path(), query.join("&"))
             .parse()
             .map_err(|_| ConfigError::Url(self.url.clone()))
     }
 }
 
-/// Whether a text is the URL of a server, `ws://host:port/ws`.
+/// Whether a text is the URL of a server, `ws://host:port/ws` or `wss://host:port/ws`.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -152,8 +189,7 @@ fn parse_url(text: &str) -> Result<Uri, ConfigError> {
     let bad = || ConfigError::Url(text.to_owned());
     let uri: Uri = text.parse().map_err(|_| bad())?;
     match uri.scheme_str() {
-        Some("ws") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
-        Some("wss") => Err(ConfigError::NoTls(text.to_owned())),
+        Some("ws" | "wss") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
         _ => Err(bad()),
     }
 }
@@ -161,6 +197,7 @@ fn parse_url(text: &str) -> Result<Uri, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::BearerToken;
 
     fn end() -> EndId {
         "H1-A2-u-7@x".parse().expect("end")
@@ -178,6 +215,36 @@ mod tests {
         target.url = "ws://[::1]:80/ws?x=1".into();
         let uri = target.uri().expect("uri").to_string();
         assert!(uri.starts_with("ws://[::1]:80/ws?x=1&hospitalCode=H1&"), "{uri}");
+    }
+
+    fn bearer() -> Identity {
+        Identity::Bearer(TokenSource::fixed(BearerToken::new("a.b.c").expect("token")))
+    }
+
+    #[test]
+    fn a_token_is_not_in_the_url() {
+        let mut target = Target::new("wss://bs.ward:8443/ws", end());
+        target.identity = bearer();
+        assert_eq!(target.uri().expect("uri").to_string(), "wss://bs.ward:8443/ws");
+        target.acks = false;
+        assert_eq!(target.uri().expect("uri").to_string(), "wss://bs.ward:8443/ws?ack=none");
+    }
+
+    #[test]
+    fn a_token_in_clear_text_is_noticed_unless_it_stays_on_this_machine() {
+        for (url, exposed) in [
+            ("wss://bs.ward/ws", false),
+            ("ws://localhost:8080/ws", false),
+            ("ws://127.0.0.9:8080/ws", false),
+            ("ws://[::1]:8080/ws", false),
+            ("ws://10.0.0.5:8080/ws", true),
+            ("ws://bs.ward/ws", true),
+        ] {
+            let mut config = ClientConfig::new(url, end());
+            assert_eq!(config.exposed_url(), None, "{url} without a token");
+            config.identity = bearer();
+            assert_eq!(config.exposed_url(), exposed.then_some(url));
+        }
     }
 
     #[test]

@@ -16,12 +16,14 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message as Frame};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use wardlink_tls::{Connector, PeerName, Stream as Transport};
 use wardlink_wire::terminal::{
     Down, TERMINAL_FRAME_MAX_BYTES, TERMINAL_SUBPROTOCOL, TerminalError, Up,
 };
 
-use crate::config::Target;
-use crate::error::{Closed, ConnectError};
+use crate::config::{Identity, Target};
+use crate::error::{Closed, ConfigError, ConnectError};
+use crate::token::BearerToken;
 
 /// Time for reaching a server and its handshake.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
@@ -42,7 +44,7 @@ const NO_CODE: u16 = 1005;
 /// One WebSocket session with a BS.
 #[derive(Debug)]
 pub struct Connection {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Transport>,
     heard: Instant,
     unflushed: bool,
     reads: u32,
@@ -53,19 +55,24 @@ impl Connection {
     /// Connects and shakes hands; the server's `welcome` is the first frame to come.
     ///
     /// # Errors
-    /// After 10 s at the latest. Cancel safe.
+    /// After 10 s at the latest, and 10 s for a token. Cancel safe.
     pub async fn connect(target: &Target) -> Result<Self, ConnectError> {
+        Self::open(target).await.map(|(connection, _)| connection)
+    }
+
+    /// [`Connection::connect`], with the token that was shown.
+    pub(crate) async fn open(target: &Target) -> Result<(Self, Option<BearerToken>), ConnectError> {
         let uri = target.uri()?;
-        match timeout(CONNECT_WAIT, Box::pin(handshake(uri))).await {
-            Ok(stream) => Ok(Self {
-                stream: stream?,
-                heard: Instant::now(),
-                unflushed: false,
-                reads: 0,
-                out: String::new(),
-            }),
-            Err(_) => Err(ConnectError::TimedOut),
-        }
+        let token = match &target.identity {
+            Identity::Development => None,
+            Identity::Bearer(source) => Some(source.fetch().await?),
+        };
+        let handshake = Box::pin(handshake(uri, target, token.as_ref()));
+        let stream =
+            timeout(CONNECT_WAIT, handshake).await.map_err(|_| ConnectError::TimedOut)??;
+        let connection =
+            Self { stream, heard: Instant::now(), unflushed: false, reads: 0, out: String::new() };
+        Ok((connection, token))
     }
 
     /// Writes a frame. It waits while the socket takes nothing, and reads nothing meanwhile; use
@@ -248,13 +255,16 @@ fn lost(error: WsError) -> Closed {
     Closed::Lost(Some(Box::new(error)))
 }
 
-async fn handshake(uri: Uri) -> Result<WebSocketStream<TcpStream>, ConnectError> {
-    let host = uri.host().unwrap_or_default();
-    let port = uri.port_u16().unwrap_or(80);
-    let stream = reach(host.trim_matches(['[', ']']), port).await.map_err(|source| {
-        ConnectError::Unreachable { address: format!("{host}:{port}"), source }
-    })?;
-    let request = ClientRequestBuilder::new(uri).with_sub_protocol(TERMINAL_SUBPROTOCOL);
+async fn handshake(
+    uri: Uri,
+    target: &Target,
+    token: Option<&BearerToken>,
+) -> Result<WebSocketStream<Transport>, ConnectError> {
+    let stream = reach(&uri, target).await?;
+    let mut request = ClientRequestBuilder::new(uri).with_sub_protocol(TERMINAL_SUBPROTOCOL);
+    if let Some(BearerToken { token, .. }) = token {
+        request = request.with_header("Authorization", format!("Bearer {}", token.0));
+    }
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES)
@@ -268,8 +278,26 @@ async fn handshake(uri: Uri) -> Result<WebSocketStream<TcpStream>, ConnectError>
     }
 }
 
-async fn reach(host: &str, port: u16) -> std::io::Result<TcpStream> {
-    let stream = TcpStream::connect((host, port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+/// A connection to the server, encrypted where its URL says so.
+async fn reach(uri: &Uri, target: &Target) -> Result<Transport, ConnectError> {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let encrypted = uri.scheme_str() == Some("wss");
+    let port = uri.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
+    let connected = async {
+        let stream = TcpStream::connect((host, port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    };
+    let stream = connected.await.map_err(|source| ConnectError::Unreachable {
+        address: format!("{host}:{port}"),
+        source,
+    })?;
+    if !encrypted {
+        return Ok(Transport::Plain(stream));
+    }
+    let connector: &Connector =
+        target.tls.as_ref().ok_or_else(|| ConfigError::NoTls(target.url.clone()))?;
+    let name: PeerName = host.parse().map_err(|_| ConfigError::Url(target.url.clone()))?;
+    let encrypted = connector.connect(&name, stream).await;
+    encrypted.map_err(|source| ConnectError::Tls { name: host.to_owned(), source })
 }

@@ -6,28 +6,27 @@
 
 mod backoff;
 mod event;
+mod renewal;
+mod retry;
 mod seen;
 mod sends;
+mod session;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use wardlink_wire::close::should_reconnect;
 use wardlink_wire::terminal::{BODY_MAX_BYTES, Down, DownMessage, Up, UpSend};
 use wardlink_wire::{Outcome, Reason};
 
-pub use event::{Action, CoreConfig, Ended, Event, SendOutcome, Ticket, Welcome};
+pub use event::{Action, CoreConfig, Credential, Ended, Event, Held, SendOutcome, Ticket, Welcome};
 
-use backoff::Backoff;
+use retry::{Cause, Retry};
 use seen::{Arrival, Seen};
 use sends::{Left, Sends};
+use session::Session;
 
 /// Sends that may be open on a session before its `welcome` has told the server's limit.
 const FIRST_CREDIT: usize = 16;
-/// Time from an open connection to its `welcome`. A server says it within 3 s.
-const WELCOME_WAIT: Duration = Duration::from_secs(10);
-/// A session that lasted this long makes the next delay short again.
-const STEADY: Duration = Duration::from_secs(5);
 /// Longest wait that a server's `reconnect` may ask for.
 const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(600);
 /// How long shown messages are remembered until a `welcome` tells the message TTL.
@@ -39,14 +38,6 @@ enum State {
     Connecting,
     Open(Session),
     Ended,
-}
-
-#[derive(Debug)]
-struct Session {
-    since: Duration,
-    welcomed: bool,
-    /// When the server wants this session to move.
-    leave_at: Option<Duration>,
 }
 
 /// The state of one terminal program.
@@ -69,7 +60,7 @@ pub struct Core<H> {
     config: CoreConfig,
     state: State,
     n: u64,
-    backoff: Backoff,
+    retry: Retry,
     sends: Sends<H>,
     seen: Seen,
     deaf: bool,
@@ -83,7 +74,7 @@ impl<H> Core<H> {
     /// A terminal that connects as soon as it is asked for its actions.
     pub fn new(config: CoreConfig, now: Duration) -> Self {
         let mut core = Self {
-            backoff: Backoff::new(config.backoff_min, config.backoff_max, config.seed),
+            retry: Retry::new(&config),
             config,
             state: State::Waiting { until: now },
             n: 0,
@@ -103,11 +94,17 @@ impl<H> Core<H> {
     pub fn handle(&mut self, now: Duration, event: Event<H>) {
         match event {
             Event::Tick => {}
-            Event::Connected { n } => self.connected(n, now),
-            Event::ConnectFailed { n, status } => self.connect_failed(n, status, now),
+            Event::Connected { n, held } => self.connected(n, held.as_ref(), now),
+            Event::NoToken { n } => self.failed(n, Cause::NoToken, now),
+            Event::ConnectFailed { n, status } => {
+                self.failed(n, status.map_or(Cause::Other, Cause::Status), now);
+            }
+            Event::Renewed { n, held } => self.renewed(n, held, now),
             Event::Down { n, down } if self.is_open(n) => self.down(down, now),
             Event::Down { .. } => {}
-            Event::Closed { n, code } if self.is_open(n) => self.closed(code, now),
+            Event::Closed { n, code } if self.is_open(n) => {
+                self.over(code.map_or(Cause::Other, Cause::Code), now);
+            }
             Event::Closed { .. } => {}
             Event::Send { send, handle } => self.send(send, handle, now),
             Event::Processed(ticket) => self.seen.processed(ticket),
@@ -122,11 +119,13 @@ impl<H> Core<H> {
         self.actions.pop_front()
     }
 
-    /// The next frame to write on the open connection: the acknowledgement first, then sends in
-    /// order, as many as the server lets be open. What is taken here counts as sent.
+    /// The next frame to write on the open connection: a new token first, then the
+    /// acknowledgement, then sends in order, as many as the server lets be open. What is taken
+    /// here counts as sent.
     pub fn next_write(&mut self) -> Option<Up> {
-        if !matches!(self.state, State::Open(_)) {
-            return None;
+        let State::Open(session) = &mut self.state else { return None };
+        if let Some(token) = session.take_token() {
+            return Some(Up::Token(token));
         }
         if let Some(seq) = self.seen.take_ack() {
             return Some(Up::Ack { seq });
@@ -153,52 +152,58 @@ impl<H> Core<H> {
         n == self.n && matches!(self.state, State::Open(_))
     }
 
-    fn connected(&mut self, n: u64, now: Duration) {
+    fn connected(&mut self, n: u64, held: Option<&Held>, now: Duration) {
         if n == self.n && matches!(self.state, State::Connecting) {
             self.sends.rewind();
             self.seen.new_session();
             self.credit = FIRST_CREDIT;
-            self.state = State::Open(Session { since: now, welcomed: false, leave_at: None });
+            self.state = State::Open(Session::new(held, self.config.credential, now));
         }
     }
 
-    fn connect_failed(&mut self, n: u64, status: Option<u16>, now: Duration) {
-        if n != self.n || !matches!(self.state, State::Connecting) {
-            return;
-        }
-        match status {
-            // What is wrong with the request is wrong at the next attempt as well.
-            Some(status @ (400 | 401 | 403 | 404)) => self.end(Ended::Refused(status)),
-            _ => self.lose(now),
+    fn renewed(&mut self, n: u64, held: Option<Held>, now: Duration) {
+        if n == self.n
+            && let State::Open(session) = &mut self.state
+        {
+            session.renewed(held, now);
         }
     }
 
-    fn closed(&mut self, code: Option<u16>, now: Duration) {
-        match code {
-            Some(code) if !should_reconnect(code) => self.end(Ended::Closed(code)),
-            _ => self.lose(now),
+    /// Connection `n` could not be made.
+    fn failed(&mut self, n: u64, cause: Cause, now: Duration) {
+        if n == self.n && matches!(self.state, State::Connecting) {
+            self.over(cause, now);
         }
     }
 
     /// Leaves the connection by the client's own will.
     fn abandon(&mut self, now: Duration) {
         self.actions.push_back(Action::Close { n: self.n });
-        self.lose(now);
+        self.over(Cause::Other, now);
     }
 
-    fn lose(&mut self, now: Duration) {
-        if let State::Open(session) = &self.state
-            && session.welcomed
-            && now.saturating_sub(session.since) >= STEADY
-        {
-            self.backoff.reset();
+    /// There is no connection any more, or none came about.
+    fn over(&mut self, cause: Cause, now: Duration) {
+        if matches!(&self.state, State::Open(session) if session.is_steady(now)) {
+            self.retry.steady();
         }
-        self.state = State::Waiting { until: now + self.backoff.next_delay() };
-        self.actions.push_back(Action::Lost);
+        match self.retry.after(cause) {
+            Ok(delay) => {
+                self.state = State::Waiting { until: now + delay };
+                self.actions.push_back(Action::Lost);
+            }
+            Err(why) => self.end(why),
+        }
     }
 
     fn down(&mut self, down: Down, now: Duration) {
         match down {
+            Down::Welcome { end, .. }
+                if self.config.end.as_ref().is_some_and(|own| *own != end) =>
+            {
+                self.actions.push_back(Action::Close { n: self.n });
+                self.end(Ended::OtherEnd);
+            }
             Down::Welcome { end, session, server, limits } => {
                 self.credit = usize::try_from(limits.open_sends).unwrap_or(usize::MAX).max(1);
                 self.body_max = usize::try_from(limits.body_bytes).unwrap_or(usize::MAX);
@@ -304,8 +309,13 @@ impl<H> Core<H> {
         while let Some(left) = self.sends.expire(now) {
             self.give_up(left, Reason::Deadline);
         }
+        if let State::Open(session) = &mut self.state
+            && session.asks(now)
+        {
+            self.actions.push_back(Action::Renew { n: self.n });
+        }
         if let State::Open(session) = &self.state
-            && session.due().is_some_and(|due| due <= now)
+            && session.is_over(now)
         {
             let asked = session.leave_at.is_some_and(|at| at <= now);
             self.abandon(now);
@@ -320,14 +330,6 @@ impl<H> Core<H> {
             self.state = State::Connecting;
             self.actions.push_back(Action::Connect { n: self.n, server });
         }
-    }
-}
-
-impl Session {
-    /// When this session is to be left by itself.
-    fn due(&self) -> Option<Duration> {
-        let welcome = (!self.welcomed).then_some(self.since + WELCOME_WAIT);
-        [welcome, self.leave_at].into_iter().flatten().min()
     }
 }
 

@@ -11,16 +11,18 @@ use tokio::time::{Instant, sleep_until, timeout};
 use wardlink_wire::terminal::Down;
 
 use crate::client::{Command, Status, Waiting};
-use crate::config::{ClientConfig, Target};
+use crate::config::{ClientConfig, Identity, Target};
 use crate::connection::Connection;
-use crate::core::{Action, Core, CoreConfig, Event, Ticket};
+use crate::core::{Action, Core, CoreConfig, Credential, Event, Held, Ticket};
 use crate::error::{Closed, ConnectError};
 use crate::messages::{Message, Messages};
+use crate::token::{BearerToken, TokenSourceError};
 
 /// Time for writing the last acknowledgements.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Box<Connection>, ConnectError>> + Send>>;
+type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Opened = Result<(Box<Connection>, Option<Held>), ConnectError>;
 
 /// Starts the task of a client. It ends when the core does.
 pub(crate) fn spawn(
@@ -33,6 +35,13 @@ pub(crate) fn spawn(
     let (shown, incoming) = mpsc::channel(places);
     let (processed, processed_in) = mpsc::channel(places);
     let messages = Messages::new(incoming, config.ack);
+    let (credential, end) = match &config.identity {
+        Identity::Development => (Credential::Fixed, None),
+        Identity::Bearer(source) => (source.credential(), Some(config.end.clone())),
+    };
+    if let Some(url) = config.exposed_url() {
+        tracing::warn!(url, "token travels unencrypted, use wss://");
+    }
     let core = CoreConfig {
         servers: config.urls.len(),
         seed: rand::random(),
@@ -41,6 +50,8 @@ pub(crate) fn spawn(
         send_deadline: config.send_deadline,
         open_sends_max: config.open_sends_max,
         unprocessed_max: places,
+        credential,
+        end,
     };
     let driver = Driver {
         core: Core::new(core, Duration::ZERO),
@@ -49,6 +60,7 @@ pub(crate) fn spawn(
         n: 0,
         url: Arc::from(""),
         link: Link::None,
+        renewing: None,
         inputs: Inputs { commands, processed: processed_in, shown, wanted: true, heard: true },
         processed,
         status,
@@ -61,8 +73,14 @@ pub(crate) fn spawn(
 /// The connection of the moment.
 enum Link {
     None,
-    Connecting(Connecting),
+    Connecting(Pending<Opened>),
     Open(Box<Connection>),
+}
+
+/// A token that is asked for while connected, and the connection that it is for.
+struct Renewing {
+    n: u64,
+    token: Pending<Result<BearerToken, TokenSourceError>>,
 }
 
 /// Where events come from, besides the connection.
@@ -77,7 +95,8 @@ struct Inputs {
 }
 
 enum Input {
-    Connected(Result<Box<Connection>, ConnectError>),
+    Connected(Opened),
+    Renewed(u64, Result<BearerToken, TokenSourceError>),
     Down(Result<Down, Closed>),
     Command(Option<Command>),
     Processed(Ticket),
@@ -92,6 +111,7 @@ struct Driver {
     n: u64,
     url: Arc<str>,
     link: Link,
+    renewing: Option<Renewing>,
     inputs: Inputs,
     processed: mpsc::Sender<Ticket>,
     status: watch::Sender<Status>,
@@ -110,7 +130,7 @@ impl Driver {
 
     async fn next_input(&mut self) -> Input {
         let due = self.core.timeout().map(|due| self.started + due);
-        let Self { core, link, inputs, .. } = self;
+        let Self { core, link, renewing, inputs, .. } = self;
         let connection = async {
             match link {
                 Link::None => std::future::pending().await,
@@ -118,6 +138,12 @@ impl Driver {
                 Link::Open(connection) => {
                     Input::Down(connection.exchange(|| core.next_write()).await)
                 }
+            }
+        };
+        let renewed = async {
+            match renewing {
+                Some(Renewing { n, token }) => Input::Renewed(*n, token.await),
+                None => std::future::pending().await,
             }
         };
         let tick = async {
@@ -128,6 +154,7 @@ impl Driver {
         };
         tokio::select! {
             input = connection => input,
+            input = renewed => input,
             command = inputs.commands.recv(), if inputs.wanted => Input::Command(command),
             // It cannot end: this task holds a sender.
             Some(ticket) = inputs.processed.recv() => Input::Processed(ticket),
@@ -139,14 +166,24 @@ impl Driver {
     async fn take(&mut self, input: Input) {
         let n = self.n;
         let event = match input {
-            Input::Connected(Ok(connection)) => {
+            Input::Connected(Ok((connection, held))) => {
                 self.link = Link::Open(connection);
-                Event::Connected { n }
+                Event::Connected { n, held }
             }
             Input::Connected(Err(error)) => {
                 self.link = Link::None;
                 self.problem(&error);
-                Event::ConnectFailed { n, status: error.status() }
+                match error {
+                    ConnectError::Token(_) => Event::NoToken { n },
+                    error => Event::ConnectFailed { n, status: error.status() },
+                }
+            }
+            Input::Renewed(n, token) => {
+                self.renewing = None;
+                if let Err(error) = &token {
+                    tracing::warn!(error = chain(error), "token could not be renewed");
+                }
+                Event::Renewed { n, held: token.ok().map(held) }
             }
             Input::Down(Ok(down)) => {
                 if let Down::Error { code, text, id } = &down {
@@ -228,6 +265,7 @@ impl Driver {
                         connection.close().await;
                     }
                 }
+                Action::Renew { n } => self.renew(n),
                 Action::Welcomed(welcome) => {
                     let url = self.url.clone();
                     self.status.send_replace(Status::Connected { url, welcome });
@@ -257,14 +295,24 @@ impl Driver {
         let target = Target {
             url: url.to_owned(),
             end: self.config.end.clone(),
-            identity: self.config.identity,
+            identity: self.config.identity.clone(),
+            tls: self.config.tls.clone(),
             client: Some((self.config.client.clone(), n)),
             acks: true,
         };
-        self.link =
-            Link::Connecting(Box::pin(
-                async move { Connection::connect(&target).await.map(Box::new) },
-            ));
+        self.link = Link::Connecting(Box::pin(async move {
+            let (connection, token) = Connection::open(&target).await?;
+            Ok((Box::new(connection), token.map(held)))
+        }));
+    }
+
+    fn renew(&mut self, n: u64) {
+        if let Identity::Bearer(source) = &self.config.identity {
+            let source = source.clone();
+            // One that is still asked for an earlier connection is dropped.
+            self.renewing =
+                Some(Renewing { n, token: Box::pin(async move { source.fetch().await }) });
+        }
     }
 
     fn lost(&mut self) {
@@ -276,6 +324,10 @@ impl Driver {
             connected
         });
     }
+}
+
+fn held(BearerToken { token, life }: BearerToken) -> Held {
+    Held { token, life }
 }
 
 /// An error and its causes in one line. A cause that the text holds already is not repeated.

@@ -2,6 +2,8 @@
 
 use wardlink_wire::CloseCode;
 
+use crate::token::TokenSourceError;
+
 /// A setting of a client that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -9,10 +11,10 @@ pub enum ConfigError {
     #[error("no server URL given")]
     NoServer,
     /// The text is no URL of a server.
-    #[error("server URL must look like ws://host:port/ws, got {0:?}")]
+    #[error("server URL must look like ws://host:port/ws or wss://host:port/ws, got {0:?}")]
     Url(String),
-    /// TLS is asked for and this build has none.
-    #[error("wss:// is not supported by this build, got {0:?}")]
+    /// A server with TLS, and nothing that says how to verify it.
+    #[error("wss:// needs to know which authorities to trust, got {0:?}")]
     NoTls(String),
 }
 
@@ -22,12 +24,23 @@ pub enum ConnectError {
     /// The URL cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// There is no token to show.
+    #[error(transparent)]
+    Token(#[from] TokenSourceError),
     /// The server's name or address could not be reached.
     #[error("cannot reach {address}")]
     Unreachable {
         /// Host and port.
         address: String,
         /// What the network said.
+        source: std::io::Error,
+    },
+    /// The TLS handshake failed, or the server is not the one that it should be.
+    #[error("no TLS with {name}")]
+    Tls {
+        /// The name that its certificate must have.
+        name: String,
+        /// What went wrong.
         source: std::io::Error,
     },
     /// The server answered with an HTTP status in place of a WebSocket.

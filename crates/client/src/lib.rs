@@ -28,6 +28,7 @@ mod connection;
 mod driver;
 mod error;
 mod messages;
+mod token;
 
 pub use client::{Client, Outgoing, SendError, Sending, Status};
 pub use config::{AckMode, ClientConfig, Identity, Target, check_url};
@@ -35,3 +36,5 @@ pub use connection::Connection;
 pub use core::{Ended, SendOutcome, Welcome};
 pub use error::{Closed, ConfigError, ConnectError};
 pub use messages::{Message, Messages};
+pub use token::{BearerToken, TokenSource, TokenSourceError};
+pub use wardlink_tls::Connector;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use uuid::Uuid;
-use wardlink_client::{Closed, Connection, Identity, Target};
+use wardlink_client::{Closed, Connection, Target};
 use wardlink_tests::cluster::{
     Clock, Cluster, LinkPeer, PATIENCE, Plan, Registration, Store, Terminal, eventually, welcomed,
     within,
@@ -53,8 +53,7 @@ async fn session(
     client: Option<(ClientId, u64)>,
 ) -> anyhow::Result<(Connection, SessionId)> {
     let url = cluster.bs(bs).terminal_url();
-    let identity = Identity::Development;
-    let target = Target { url, end: end.clone(), identity, client, acks: true };
+    let target = Target { client, ..Target::new(url, end.clone()) };
     let (connection, welcome) = welcomed(&target).await?;
     Ok((connection, welcome.session))
 }

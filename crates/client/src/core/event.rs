@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wardlink_wire::terminal::{Down, DownMessage, Limits, UpSend};
+use wardlink_wire::terminal::{Down, DownMessage, Limits, Token, UpSend};
 use wardlink_wire::{CloseCode, EndId, Outcome, Reason, ServerId, SessionId};
 
 #[cfg(doc)]
@@ -29,6 +29,32 @@ pub struct CoreConfig {
     pub open_sends_max: usize,
     /// Messages shown and not processed, at most; one more ends the session (it comes again).
     pub unprocessed_max: usize,
+    /// What can be done where the identity ends or is refused.
+    pub credential: Credential,
+    /// The end that a `welcome` must name, where an identity may turn out to be another one's.
+    pub end: Option<EndId>,
+}
+
+/// What can be done where the identity ends or is refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Credential {
+    /// Nothing: the client ends.
+    #[default]
+    Fixed,
+    /// Another token may be had.
+    Renewable {
+        /// How often a new one is looked for, besides before the present one ends.
+        recheck: Option<Duration>,
+    },
+}
+
+/// A token that was had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The token.
+    pub token: Token,
+    /// How long it counts from now, where that is known.
+    pub life: Option<Duration>,
 }
 
 impl Default for CoreConfig {
@@ -41,6 +67,8 @@ impl Default for CoreConfig {
             send_deadline: Duration::from_secs(30),
             open_sends_max: 1024,
             unprocessed_max: 1024,
+            credential: Credential::Fixed,
+            end: None,
         }
     }
 }
@@ -54,6 +82,20 @@ pub enum Event<H> {
     Connected {
         /// The number of [`Action::Connect`].
         n: u64,
+        /// The token that it was opened with.
+        held: Option<Held>,
+    },
+    /// There is no token to open connection `n` with.
+    NoToken {
+        /// The number of [`Action::Connect`].
+        n: u64,
+    },
+    /// What [`Action::Renew`] has found on connection `n`; `None` where it failed.
+    Renewed {
+        /// The number of the connection.
+        n: u64,
+        /// The token, which may be the one that the server knows.
+        held: Option<Held>,
     },
     /// Connection `n` could not be made.
     ConnectFailed {
@@ -103,6 +145,11 @@ pub enum Action<H> {
     },
     /// Close connection `n`; nothing more of it counts.
     Close {
+        /// The number of the connection.
+        n: u64,
+    },
+    /// Ask for a token anew; [`Event::Renewed`] is the answer.
+    Renew {
         /// The number of the connection.
         n: u64,
     },
@@ -172,6 +219,9 @@ pub enum Ended {
     /// The server refused the connection with this HTTP status.
     #[error("refused by the server with HTTP status {0}")]
     Refused(u16),
+    /// The identity is that of another end than the client's.
+    #[error("identity is that of another end")]
+    OtherEnd,
 }
 
 fn close_text(code: u16) -> String {

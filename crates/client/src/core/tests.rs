@@ -1,6 +1,7 @@
+use super::session::STEADY;
 use super::*;
 
-use wardlink_wire::terminal::Limits;
+use wardlink_wire::terminal::{Limits, Token};
 use wardlink_wire::{CloseCode, MessageId};
 
 type TestCore = Core<&'static str>;
@@ -72,7 +73,7 @@ fn open(open_sends: u32) -> TestCore {
 fn open_with(config: CoreConfig, open_sends: u32) -> TestCore {
     let mut core = Core::new(config, ms(0));
     assert_eq!(actions(&mut core), [Action::Connect { n: 1, server: 0 }]);
-    core.handle(ms(0), Event::Connected { n: 1 });
+    core.handle(ms(0), Event::Connected { n: 1, held: None });
     down(&mut core, ms(0), welcome(open_sends));
     assert!(matches!(actions(&mut core)[..], [Action::Welcomed(_)]));
     core
@@ -86,7 +87,7 @@ fn reconnect(core: &mut TestCore, now: Duration, code: Option<u16>) -> Duration 
     core.handle(at, Event::Tick);
     let wanted = Action::Connect { n: n + 1, server: 0 };
     assert!(actions(core).contains(&wanted), "no connection {}", n + 1);
-    core.handle(at, Event::Connected { n: n + 1 });
+    core.handle(at, Event::Connected { n: n + 1, held: None });
     at
 }
 
@@ -354,14 +355,14 @@ fn a_server_that_asks_for_it_is_left_after_its_time_and_the_next_is_entered_at_o
     core.handle(ms(310), Event::Tick);
     let wanted = [Action::Close { n: 1 }, Action::Lost, Action::Connect { n: 2, server: 0 }];
     assert_eq!(actions(&mut core), wanted);
-    core.handle(ms(311), Event::Connected { n: 2 });
+    core.handle(ms(311), Event::Connected { n: 2, held: None });
     assert_eq!(writes(&mut core), ["m1", "m2"]);
 }
 
 #[test]
 fn a_connection_that_is_never_welcomed_is_given_up() {
     let mut core = TestCore::new(CoreConfig::default(), ms(0));
-    core.handle(ms(5), Event::Connected { n: 1 });
+    core.handle(ms(5), Event::Connected { n: 1, held: None });
     core.handle(ms(10_004), Event::Tick);
     assert_eq!(actions(&mut core).len(), 1);
     core.handle(ms(10_005), Event::Tick);
@@ -421,11 +422,92 @@ fn only_a_session_that_lasted_makes_the_next_delay_short_again() {
             core.handle(core.timeout().expect("retry"), Event::Tick);
         }
         let opened = ms(100_000);
-        core.handle(opened, Event::Connected { n: 11 });
+        core.handle(opened, Event::Connected { n: 11, held: None });
         down(&mut core, opened, welcome(100));
         core.handle(opened + lasted, Event::Closed { n: 11, code: None });
         core.timeout().expect("retry") - (opened + lasted)
     };
     assert!((0..50).all(|seed| delay_after(STEADY, seed) <= ms(50)));
     assert!((0..50).any(|seed| delay_after(STEADY - ms(1), seed) > ms(2_000)));
+}
+
+/// A core whose identity can be renewed, with connection 1 open by a token that lives 100 s.
+fn open_by_token() -> TestCore {
+    let credential = Credential::Renewable { recheck: None };
+    let end = Some("H1-A1-a".parse().expect("end"));
+    let mut core = Core::new(CoreConfig { credential, end, ..CoreConfig::default() }, ms(0));
+    actions(&mut core);
+    core.handle(ms(0), Event::Connected { n: 1, held: Some(held("t1")) });
+    down(&mut core, ms(0), welcome(100));
+    actions(&mut core);
+    core
+}
+
+fn held(token: &str) -> Held {
+    Held { token: Token(token.to_owned()), life: Some(ms(100_000)) }
+}
+
+#[test]
+fn a_token_is_renewed_before_it_ends_and_the_session_stays() {
+    let mut core = open_by_token();
+    assert_eq!(core.timeout(), Some(ms(80_000)));
+    core.handle(ms(80_000), Event::Tick);
+    assert_eq!(actions(&mut core), [Action::Renew { n: 1 }]);
+    core.handle(ms(80_001), Event::Tick);
+    assert!(actions(&mut core).is_empty(), "it is asked for once");
+    send(&mut core, ms(80_001), "m1");
+    core.handle(ms(80_002), Event::Renewed { n: 1, held: Some(held("t2")) });
+    assert_eq!(core.next_write(), Some(Up::Token(Token("t2".into()))));
+    assert_eq!(writes(&mut core), ["m1"]);
+    assert_eq!(core.timeout(), Some(ms(110_001)), "the deadline of m1");
+    core.handle(ms(110_001), Event::Tick);
+    assert_eq!(core.timeout(), Some(ms(160_002)));
+}
+
+#[test]
+fn what_was_found_for_an_older_connection_is_dropped() {
+    let mut core = open_by_token();
+    core.handle(ms(80_000), Event::Tick);
+    let now = ms(80_001);
+    core.handle(now, Event::Closed { n: 1, code: None });
+    core.handle(now, Event::Renewed { n: 1, held: Some(held("t2")) });
+    core.handle(core.timeout().expect("retry"), Event::Tick);
+    core.handle(ms(81_000), Event::Connected { n: 2, held: Some(held("t2")) });
+    core.handle(ms(81_000), Event::Renewed { n: 1, held: Some(held("t3")) });
+    assert!(writes(&mut core).is_empty());
+}
+
+#[test]
+fn an_identity_that_ends_is_asked_for_anew_at_once_and_then_with_waits() {
+    let mut core = open_by_token();
+    let expired = Some(CloseCode::IdentityExpired.code());
+    core.handle(ms(1_000), Event::Closed { n: 1, code: expired });
+    assert_eq!(actions(&mut core), [Action::Lost, Action::Connect { n: 2, server: 0 }]);
+    core.handle(ms(1_000), Event::ConnectFailed { n: 2, status: Some(401) });
+    assert_eq!(actions(&mut core), [Action::Lost]);
+    assert!(core.timeout() > Some(ms(1_000)));
+    core.handle(core.timeout().expect("retry"), Event::Tick);
+    assert_eq!(actions(&mut core), [Action::Connect { n: 3, server: 0 }]);
+    core.handle(ms(3_000), Event::NoToken { n: 3 });
+    assert_eq!(actions(&mut core), [Action::Lost]);
+    assert!(core.timeout() > Some(ms(3_000)));
+}
+
+#[test]
+fn without_another_token_a_refused_identity_is_the_end() {
+    for code in [CloseCode::BadIdentity, CloseCode::IdentityExpired].map(CloseCode::code) {
+        let mut core = open(100);
+        core.handle(ms(1), Event::Closed { n: 1, code: Some(code) });
+        assert_eq!(actions(&mut core), [Action::Ended(Ended::Closed(code))]);
+    }
+}
+
+#[test]
+fn the_token_of_another_end_is_the_end() {
+    let mut core = open_by_token();
+    let now = reconnect(&mut core, ms(1), None);
+    let Down::Welcome { session, server, limits, .. } = welcome(1) else { panic!("no welcome") };
+    let other = "H1-A1-b".parse().expect("end");
+    down(&mut core, now, Down::Welcome { end: other, session, server, limits });
+    assert_eq!(actions(&mut core), [Action::Close { n: 2 }, Action::Ended(Ended::OtherEnd)]);
 }

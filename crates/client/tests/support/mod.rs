@@ -2,6 +2,7 @@
 
 // The size of a refusal is the WebSocket library's to choose.
 #![allow(clippy::result_large_err)]
+#![allow(dead_code, reason = "each test program uses a part")]
 
 use std::time::Duration;
 
@@ -40,16 +41,18 @@ impl Server {
 
     pub(crate) async fn accept(&self) -> Session {
         let (stream, _) = soon(self.listener.accept()).await.expect("accept");
-        let mut query = String::new();
+        let (mut query, mut authorization) = (String::new(), None);
         let callback = |request: &Request, mut response: Response| {
             query = request.uri().query().unwrap_or_default().to_owned();
+            let header = request.headers().get("Authorization");
+            authorization = header.map(|value| value.to_str().expect("text").to_owned());
             let protocol = HeaderValue::from_static("wardlink.v1");
             assert_eq!(request.headers().get("Sec-WebSocket-Protocol"), Some(&protocol));
             response.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
             Ok(response)
         };
         let stream = soon(accept_hdr_async(stream, callback)).await.expect("handshake");
-        Session { stream, query }
+        Session { stream, query, authorization }
     }
 
     /// Accepts, and says `welcome`.
@@ -73,6 +76,7 @@ impl Server {
 pub(crate) struct Session {
     pub(crate) stream: WebSocketStream<TcpStream>,
     pub(crate) query: String,
+    pub(crate) authorization: Option<String>,
 }
 
 impl Session {
