@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
@@ -19,6 +20,7 @@ use wardlink_wire::link::{LINK_PATH, LINK_SUBPROTOCOL};
 
 use super::input::Input;
 use super::link;
+use super::metrics::Metrics;
 
 /// Names are resolved again after so long.
 const RESOLVE: Duration = Duration::from_secs(3);
@@ -61,6 +63,7 @@ impl FromStr for MsAddress {
 pub(super) async fn keep(
     ms: MsAddress,
     inputs: mpsc::Sender<Input>,
+    metrics: Arc<Metrics>,
     stop: Stop,
 ) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
@@ -80,9 +83,10 @@ pub(super) async fn keep(
                     !task.is_finished()
                 });
                 for address in found {
-                    addresses
-                        .entry(address)
-                        .or_insert_with(|| tasks.spawn(dial(ms.clone(), address, inputs.clone())));
+                    addresses.entry(address).or_insert_with(|| {
+                        let task = dial(ms.clone(), address, inputs.clone(), metrics.clone());
+                        tasks.spawn(task)
+                    });
                 }
             }
             Ok(Err(error)) => tracing::warn!(host = ms.host, %error, "name cannot be resolved"),
@@ -104,12 +108,23 @@ pub(super) async fn keep(
 
 /// Connects to one address again and again. Ends by itself when the address is no longer one of
 /// the host's and does not answer.
-async fn dial(ms: MsAddress, address: SocketAddr, inputs: mpsc::Sender<Input>) {
+async fn dial(
+    ms: MsAddress,
+    address: SocketAddr,
+    inputs: mpsc::Sender<Input>,
+    metrics: Arc<Metrics>,
+) {
+    let _kept = metrics.keeping();
+
     let mut backoff = Backoff::new(REDIAL.0, REDIAL.1);
     let mut told = false;
     loop {
         let attempt = timeout(CONNECT, connect(&ms, address)).await;
-        match attempt.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+        let attempt = attempt.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        if attempt.is_err() {
+            metrics.dials_failed.inc();
+        }
+        match attempt {
             Ok(socket) => {
                 told = false;
                 let begun = Instant::now();

@@ -45,6 +45,8 @@ pub(super) struct Engine {
     next_post: u64,
     next_link: u64,
     begun: Instant,
+    /// Since when the engine works; `None` while it waits.
+    woken: Option<Instant>,
     actions: Vec<Action>,
     ended: bool,
     /// Views that were logged.
@@ -74,6 +76,7 @@ impl Engine {
             slow: Vec::new(),
             next_link: 0,
             begun: Instant::now(),
+            woken: None,
             actions: Vec::new(),
             ended: false,
             views: 0,
@@ -87,19 +90,24 @@ impl Engine {
         let mut batch = Vec::with_capacity(TAKE);
         let mut stopping = false;
         while !self.ended {
+            self.rested();
             tokio::select! {
                 () = stop.stopped(), if !stopping => {
                     stopping = true;
                     tracing::info!(sessions = self.core.sessions(), "sending terminals elsewhere");
                     self.event(Event::Stop);
                 }
-                _ = tick.tick() => {
+                due = tick.tick() => {
+                    self.wake();
+                    self.metrics.ticked(due.elapsed());
                     self.look_at_posts();
                     self.event(Event::Tick);
                 }
                 () = self.metrics.publish.asked() => self.publish(),
                 taken = self.inputs.recv_many(&mut batch, TAKE) => {
                     anyhow::ensure!(taken > 0, "nobody is left to send inputs");
+                    self.wake();
+                    self.metrics.inputs_taken.inc_by(taken as u64);
                     for input in batch.drain(..) {
                         self.input(input);
                     }
@@ -111,11 +119,26 @@ impl Engine {
         Ok(())
     }
 
+    /// Notes that the engine works from now on.
+    fn wake(&mut self) {
+        self.woken = Some(Instant::now());
+    }
+
+    /// Notes that the engine is about to wait.
+    fn rested(&mut self) {
+        if let Some(woken) = self.woken.take() {
+            self.metrics.worked(woken.elapsed());
+        }
+    }
+
     fn event(&mut self, event: Event) {
-        let now = self.begun.elapsed().as_millis() as Millis;
+        let elapsed = self.begun.elapsed();
+        let now = elapsed.as_millis() as Millis;
+        self.core.watch(elapsed.as_micros() as u64);
         self.core.on(event, now, &mut self.actions);
         self.act();
         while let Some(session) = self.slow.pop() {
+            self.metrics.session_closed(CloseCode::TooSlow);
             self.terminals.remove(&session);
             self.core.on(Event::SessionClosed(session), now, &mut self.actions);
             self.act();
@@ -174,6 +197,7 @@ impl Engine {
                     && self.core.open_sends_of(session) >= self.core.session_sends() * 2
                     && let Some(outbox) = self.terminals.get(&session)
                 {
+                    self.metrics.held.inc();
                     outbox.hold();
                 }
             }
@@ -245,7 +269,15 @@ impl Engine {
 
     /// Shows a scrape what only the engine knows.
     fn publish(&mut self) {
-        self.metrics.show(&self.core.counters());
+        self.metrics.core.show(&self.core);
+        self.metrics.inputs.set(self.inputs.len() as i64);
+        let largest = |(sum, most): (usize, usize), n: usize| (sum + n, most.max(n));
+        let (sum, most) = self.terminals.values().map(Outbox::bytes).fold((0, 0), largest);
+        self.metrics.outbox_bytes.set(sum as i64);
+        self.metrics.outbox_largest_bytes.set(most as i64);
+        let (sum, most) = self.queues.values().map(Queue::bytes).fold((0, 0), largest);
+        self.metrics.queue_bytes.set(sum as i64);
+        self.metrics.queue_largest_bytes.set(most as i64);
         self.metrics.publish.done();
     }
 
@@ -277,6 +309,7 @@ impl Engine {
                 link = link.0,
                 "link does not read as fast as it is written to, closing it"
             );
+            self.metrics.link_closed(CloseCode::TooSlow);
             self.queues.remove(&link);
             self.event(Event::LinkClosed(link));
         }

@@ -144,11 +144,11 @@ async fn serve(
     let (dialling, dial_stop) = stop::channel();
     let mut dials = Tasks::new(dialling.clone());
     for ms in config.ms {
-        dials.spawn("links", dial::keep(ms, inputs.clone(), dial_stop.clone()));
+        dials.spawn("links", dial::keep(ms, inputs.clone(), metrics.clone(), dial_stop.clone()));
     }
     let (accepting, accept_stop) = stop::channel();
     let terminals = TERMINALS_MAX.min(limits::open_files().saturating_sub(FILES_RESERVE).max(1));
-    let front = Front { inputs, acceptor: Acceptor::plain(), stop: accept_stop.clone() };
+    let front = Front { inputs, metrics, acceptor: Acceptor::plain(), stop: accept_stop.clone() };
     let front = Arc::new(front);
     let accept = accept::run(listener, terminals, accept_stop, move |stream| {
         front::serve(stream, Arc::clone(&front))

@@ -64,6 +64,11 @@ impl Outbox {
         self.with(|state| state.full)
     }
 
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.with(|state| state.bytes)
+    }
+
     /// Closes after what waits already.
     pub(super) fn close(&self, code: CloseCode) {
         self.with(|state| *state.close.get_or_insert(code));

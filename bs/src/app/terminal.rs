@@ -20,6 +20,7 @@ use wardlink_wire::{CloseCode, Outcome, SessionId};
 
 use super::front::{Front, Query};
 use super::input::Input;
+use super::metrics::Metrics;
 use super::outbox::Outbox;
 
 /// A server pings a terminal after so long.
@@ -61,7 +62,7 @@ pub(super) async fn serve(socket: Socket, query: Query, front: Arc<Front>) {
         return;
     }
     let Ok(session) = answer.await else { return };
-    let mut terminal = Terminal { socket, session, acks, inputs };
+    let mut terminal = Terminal { socket, session, acks, inputs, metrics: front.metrics.clone() };
     let code = terminal.run(&outbox).await;
     // The engine is gone only at the end of the process.
     let _ = terminal.inputs.send(Input::SessionClosed(session)).await;
@@ -75,6 +76,7 @@ struct Terminal {
     session: SessionId,
     acks: bool,
     inputs: mpsc::Sender<Input>,
+    metrics: Arc<Metrics>,
 }
 
 impl Terminal {
@@ -90,12 +92,12 @@ impl Terminal {
                     (heard, pinged) = (Instant::now(), false);
                     match message {
                         Some(Ok(Message::Text(text))) => self.up(&text, outbox).await?,
-                        Some(Ok(Message::Binary(_))) => return Some(CloseCode::ProtocolError),
+                        Some(Ok(Message::Binary(_))) => return self.leave(CloseCode::ProtocolError),
                         Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
                             // The library has queued the pong; without other traffic nothing else sends it.
                             timeout(WRITE, self.socket.flush()).await.ok()?.ok()?;
                         }
-                        Some(Err(WsError::Capacity(_))) => return Some(CloseCode::ProtocolError),
+                        Some(Err(WsError::Capacity(_))) => return self.leave(CloseCode::ProtocolError),
                         Some(Ok(Message::Close(_))) => {
                             // The library has queued the answer; reading on until the end sends it.
                             let _ = timeout(LAST, self.drain()).await;
@@ -116,7 +118,7 @@ impl Terminal {
                 }
                 () = sleep_until(next) => {
                     if pinged {
-                        return Some(CloseCode::Silent);
+                        return self.leave(CloseCode::Silent);
                     }
                     pinged = true;
                     let ping = self.socket.send(Message::Ping(Vec::new().into()));
@@ -126,9 +128,19 @@ impl Terminal {
         }
     }
 
+    /// This side ends the session, with this code.
+    fn leave(&self, code: CloseCode) -> Option<CloseCode> {
+        self.metrics.session_closed(code);
+        Some(code)
+    }
+
     /// A frame of the terminal. `None`: the engine is gone.
     async fn up(&mut self, text: &Utf8Bytes, outbox: &Outbox) -> Option<()> {
-        match Up::decode(text) {
+        let decoded = Up::decode(text);
+        if decoded.is_err() {
+            self.metrics.bad_frames.inc();
+        }
+        match decoded {
             Ok(up) => self.inputs.send(Input::Up(self.session, up)).await.ok(),
             Err(BadUp { code: TerminalError::Invalid, text, id: Some(id), reason }) => {
                 // A message that can never go has a result like any other; what is wrong with it

@@ -110,4 +110,14 @@ pub struct Counters {
     pub posts_refused: u64,
     /// Posts that were answered from the memory of results.
     pub posts_remembered: u64,
+    /// Messages shown to terminals.
+    pub shown: u64,
+    /// Sends that nobody was told of, for their session had ended.
+    pub abandoned: u64,
+    /// Ids that a full dedupe window forgot before their time.
+    pub forgotten: u64,
+    /// Copies of a message that are not acked, for too many of one were owed.
+    pub copies_dropped: u64,
+    /// Items that waited for a view.
+    pub parked: u64,
 }

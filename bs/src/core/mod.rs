@@ -10,6 +10,7 @@ pub mod api;
 mod drain;
 mod follow;
 mod isolation;
+mod measure;
 mod posts;
 mod session;
 mod terminals;
@@ -25,6 +26,7 @@ use wardlink_wire::{CloseCode, Epoch, Outcome, Partition, Reason, ServerId, Sess
 use self::api::{Action, Counters, Event, LinkId, Millis};
 use self::drain::Drain;
 use self::isolation::{Isolation, SPREAD_MS};
+pub use self::measure::{Held, Results};
 use self::posts::Posts;
 use self::session::Session;
 use self::upstream::Upstream;
@@ -105,6 +107,9 @@ pub struct Core {
     pinged: Millis,
     sessions_at: Millis,
     counters: Counters,
+    /// The clock by which times are measured, in microseconds.
+    us: u64,
+    results: Results,
 }
 
 impl Core {
@@ -126,6 +131,8 @@ impl Core {
             pinged: now,
             sessions_at: now,
             counters: Counters::default(),
+            us: 0,
+            results: Results::default(),
         }
     }
 

@@ -17,9 +17,9 @@ use wardlink_wire::terminal::UpSend;
 use wardlink_wire::{EndId, MessageId, Outcome, Reason};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::Core;
 use super::api::{Action, Millis, RequestId};
 use super::upstream::{Asker, OpenSend};
+use super::{Core, Results};
 
 /// Calls that wait for one message: more are refused. A caller that gives up after a tenth of the
 /// send deadline, and tries again, is below it.
@@ -140,22 +140,24 @@ impl Core {
         now: Millis,
         actions: &mut Vec<Action>,
     ) {
-        let mut refuse =
-            |reason| actions.push(Action::Posted(request, Outcome::Rejected, Some(reason)));
+        let mut refuse = |results: &mut Results, reason| {
+            results.count(Outcome::Rejected, Some(reason), None);
+            actions.push(Action::Posted(request, Outcome::Rejected, Some(reason)));
+        };
         let key = (from, send.id.clone());
         if let Some(known) = self.posts.results.get(&key) {
             if known.content != self.posts.content(&send.to, &send.body) {
-                return refuse(Reason::IdReused);
+                return refuse(&mut self.results, Reason::IdReused);
             }
             self.counters.posts_remembered += 1;
             return actions.push(Action::Posted(request, known.outcome, None));
         }
         let open = self.posts.open.get(&key);
         if open.is_some_and(|post| !self.up.is_same(post.order, &send)) {
-            return refuse(Reason::IdReused);
+            return refuse(&mut self.results, Reason::IdReused);
         }
         if self.is_stopping() {
-            return refuse(Reason::Stopping);
+            return refuse(&mut self.results, Reason::Stopping);
         }
         if self.posts.waiting() >= self.config.posts
             || self.posts.of(&caller) >= self.config.posts_of_one
@@ -163,7 +165,7 @@ impl Core {
             || open.is_none() && self.is_full_for(&send)
         {
             self.counters.posts_refused += 1;
-            return refuse(Reason::Overloaded);
+            return refuse(&mut self.results, Reason::Overloaded);
         }
         self.posts.wait(request, key.clone(), caller);
         if let Some(post) = self.posts.open.get_mut(&key) {
@@ -171,7 +173,8 @@ impl Core {
         }
         let deadline = now + Millis::from(self.config.deadline_ms);
         let partition = send.to.partition();
-        let order = self.up.push(OpenSend::new(Asker::Posts, key.0.clone(), send, deadline));
+        let order =
+            self.up.push(OpenSend::new(Asker::Posts, key.0.clone(), send, deadline, self.us));
         self.posts.open.insert(key, Post { order, waiting: SmallVec::from_buf([request]) });
         self.flush(partition, actions);
     }

@@ -9,7 +9,7 @@ use wardlink_wire::terminal::DownMessage;
 use wardlink_wire::{ClientId, EndId, Epoch, MessageId, Partition, SessionId, Stamp};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::api::{LinkId, Millis};
+use super::api::{Counters, LinkId, Millis};
 
 /// The dedupe window is at least so many messages.
 const WINDOW_MESSAGES: usize = 1_024;
@@ -116,7 +116,7 @@ impl Session {
 
     /// Whether the message was shown here before; if it was and waits for its ack, this copy is
     /// acked with it.
-    pub(super) fn see(&mut self, deliver: &Deliver, seed: u64) -> Seen {
+    pub(super) fn see(&mut self, deliver: &Deliver, seed: u64, counters: &mut Counters) -> Seen {
         if planted(Defect::NoDedupe) {
             return Seen::New;
         }
@@ -130,6 +130,7 @@ impl Session {
         if !copies.contains(&copy) {
             if copies.len() == COPIES_MAX {
                 copies.remove(0);
+                counters.copies_dropped += 1;
             }
             copies.push(copy);
         }
@@ -151,7 +152,12 @@ impl Session {
 
     /// The terminal has processed all up to `seq`: the copies whose acks are due. `None`: it
     /// was never shown that.
-    pub(super) fn ack(&mut self, seq: u64, now: Millis) -> Option<Vec<(Epoch, Stamp)>> {
+    pub(super) fn ack(
+        &mut self,
+        seq: u64,
+        now: Millis,
+        counters: &mut Counters,
+    ) -> Option<Vec<(Epoch, Stamp)>> {
         if seq >= self.next_seq {
             return None;
         }
@@ -169,10 +175,16 @@ impl Session {
             if !old && shown.acked.len() <= WINDOW_MAX {
                 break;
             }
+            counters.forgotten += u64::from(!old);
             shown.acked.pop_front();
             shown.seqs.remove(&key);
         }
         Some(due)
+    }
+
+    /// Messages that were shown and are not acknowledged, and ids of those that are.
+    pub(super) fn shown_count(&self) -> (usize, usize) {
+        self.shown.as_ref().map_or((0, 0), |shown| (shown.waiting.len(), shown.acked.len()))
     }
 
     pub(super) fn open_send(&self, id: &MessageId) -> Option<u64> {

@@ -58,6 +58,7 @@ impl Core {
         let known = self.epoch(partition);
         let fenced = epoch < known && !planted(Defect::LowerEpochAcceptedByBs);
         if epoch > known || self.up.has_parked(link, partition) {
+            self.counters.parked += 1;
             if !self.up.park(link, partition, item) {
                 self.counters.closed += 1;
                 actions.push(Action::Close(link, CloseCode::Overloaded));
@@ -108,7 +109,7 @@ impl Core {
                 expired,
             })
         };
-        let seen = entry.see(&deliver, self.config.seed);
+        let seen = entry.see(&deliver, self.config.seed, &mut self.counters);
         if seen != Seen::New {
             self.counters.repeats += 1;
         }
@@ -125,6 +126,7 @@ impl Core {
                 actions.push(Action::Send(link, ack(!planted(Defect::ExpiredAnsweredAsAck))));
             }
             Seen::New => {
+                self.counters.shown += 1;
                 let message = entry.show(deliver, self.config.seed);
                 let session = message.0;
                 actions.push(Action::Down(session, Down::Message(message.1)));
@@ -140,7 +142,7 @@ impl Core {
         actions: &mut Vec<Action>,
     ) {
         let Some(entry) = self.sessions.get_mut(&session) else { return };
-        let Some(copies) = entry.ack(seq, now) else {
+        let Some(copies) = entry.ack(seq, now, &mut self.counters) else {
             let text = "ack names a message that was not shown".to_owned();
             let error = Down::Error { code: TerminalError::OutOfPlace, text, id: None };
             return actions.push(Action::Down(session, error));
@@ -167,7 +169,8 @@ impl Core {
         let full = self.is_full_for(&send);
         let limit = self.config.session_sends;
         let Some(entry) = self.sessions.get_mut(&session) else { return };
-        let refuse = |id, reason, actions: &mut Vec<Action>| {
+        let mut refuse = |id, reason, actions: &mut Vec<Action>| {
+            self.results.count(Outcome::Rejected, Some(reason), None);
             let result = Down::Result { id, outcome: Outcome::Rejected, reason: Some(reason) };
             actions.push(Action::Down(session, result));
         };
@@ -190,6 +193,7 @@ impl Core {
             entry.end.clone(),
             send.clone(),
             deadline,
+            self.us,
         ));
         entry.opened_send(send.id, order);
         self.flush(partition, actions);
@@ -203,15 +207,20 @@ impl Core {
         reason: Option<Reason>,
         actions: &mut Vec<Action>,
     ) {
+        let us = self.us.saturating_sub(send.since_us);
         match send.asker {
             Asker::Session(session) => {
                 if let Some(entry) = self.sessions.get_mut(&session) {
                     entry.closed_send(&send.id);
+                    self.results.count(outcome, reason, Some(us));
                     let result = Down::Result { id: send.id.clone(), outcome, reason };
                     actions.push(Action::Down(session, result));
                 }
             }
-            Asker::Posts => self.posted(send, outcome, reason, actions),
+            Asker::Posts => {
+                self.results.count(outcome, reason, Some(us));
+                self.posted(send, outcome, reason, actions);
+            }
         }
     }
 
@@ -235,6 +244,7 @@ impl Core {
     pub(super) fn forget(&mut self, session: SessionId) -> Option<Session> {
         let mut entry = self.sessions.remove(&session)?;
         for order in entry.take_open_sends() {
+            self.counters.abandoned += 1;
             self.up.settle(order);
         }
         Some(entry)

@@ -35,6 +35,8 @@ pub(super) struct OpenSend {
     pub(super) id: MessageId,
     /// Whether it was ever put on a link.
     pub(super) sent: bool,
+    /// When it was accepted, by the clock that measures.
+    pub(super) since_us: u64,
     pub(super) from: EndId,
     pub(super) to: EndId,
     partition: Partition,
@@ -45,10 +47,28 @@ pub(super) struct OpenSend {
 }
 
 impl OpenSend {
-    pub(super) fn new(asker: Asker, from: EndId, send: UpSend, deadline: Millis) -> Self {
+    pub(super) fn new(
+        asker: Asker,
+        from: EndId,
+        send: UpSend,
+        deadline: Millis,
+        since_us: u64,
+    ) -> Self {
         let UpSend { id, to, body, ttl_s } = send;
         let partition = to.partition();
-        Self { asker, id, sent: false, from, to, partition, body, ttl_s, deadline, at: None }
+        Self {
+            asker,
+            id,
+            sent: false,
+            since_us,
+            from,
+            to,
+            partition,
+            body,
+            ttl_s,
+            deadline,
+            at: None,
+        }
     }
 }
 
@@ -192,6 +212,12 @@ impl Upstream {
 
     pub(super) fn open_bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Sends that are out on a link, and items that wait for a view.
+    pub(super) fn on_links(&self) -> (usize, usize) {
+        let links = self.links.values();
+        links.fold((0, 0), |(open, parked), l| (open + l.open, parked + l.parked_items))
     }
 
     pub(super) fn push(&mut self, send: OpenSend) -> u64 {
@@ -398,7 +424,7 @@ mod tests {
         for n in 0..10_000u64 {
             let id = format!("m{n}").parse().unwrap();
             let send = UpSend { id, to: "H-A-b".parse().unwrap(), body: Bytes::new(), ttl_s: None };
-            up.push(OpenSend::new(Asker::Posts, from.clone(), send, n + 10));
+            up.push(OpenSend::new(Asker::Posts, from.clone(), send, n + 10, 0));
             assert!(up.expire(n).len() <= 1);
         }
         assert!(up.sends.len() <= 11 && up.deadlines.len() <= 11);

@@ -145,6 +145,13 @@ impl<I: Item, R> Queue<I, R> {
     }
 }
 
+impl<I, R> Queue<I, R> {
+    /// Bytes that wait for the writer.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
 /// The writing side's end of the queue, before the socket is there.
 #[derive(Debug)]
 pub struct Waiting<I, R> {

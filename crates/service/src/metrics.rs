@@ -6,13 +6,15 @@
 //! an engine knows by itself it publishes when a scrape asks for it ([`Publish`]), so that it
 //! costs nothing in between.
 
+mod times;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, TEXT_FORMAT, TextEncoder,
 };
 use tokio::sync::Notify;
@@ -20,6 +22,7 @@ use tokio::time::timeout;
 
 pub use prometheus::Registry;
 
+pub use self::times::{ShownTimes, TIMES_US, Times};
 use crate::admin::{Answer, Routes, StatusCode};
 
 /// How long a scrape waits for the engine before it shows what was published last.
@@ -136,6 +139,24 @@ impl<'r> Section<'r> {
         rows.map(|row| columns.map(|column| family.with_label_values(&[row, column])))
     }
 
+    /// A counter for each of these pairs of values of two labels, in their order.
+    pub fn pairs(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; 2],
+        values: &[(&str, &str)],
+    ) -> Vec<IntCounter> {
+        let family = IntCounterVec::new(Opts::new(self.name(name), help), &labels);
+        let family = register(self.registry, family);
+        values.iter().map(|(one, other)| family.with_label_values(&[*one, *other])).collect()
+    }
+
+    /// A counter of any number, such as seconds.
+    pub fn float_counter(&self, name: &str, help: &str) -> Counter {
+        register(self.registry, Counter::new(self.name(name), help))
+    }
+
     /// A gauge of a whole number.
     pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
         register(self.registry, IntGauge::new(self.name(name), help))
@@ -157,6 +178,11 @@ impl<'r> Section<'r> {
         let family = IntGaugeVec::new(Opts::new(self.name(name), help), &[label]);
         let family = register(self.registry, family);
         values.map(|value| family.with_label_values(&[value]))
+    }
+
+    /// A histogram for each value of a label, in the order of `values`, that shows [`Times`].
+    pub fn times(&self, name: &str, help: &str, label: &str, values: &[&str]) -> ShownTimes {
+        register(self.registry, ShownTimes::new(self.name(name), help, label, values))
     }
 
     /// A histogram with these upper bounds.

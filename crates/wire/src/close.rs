@@ -115,6 +115,7 @@ mod tests {
     #[test]
     fn codes_and_labels_are_distinct_and_texts_fit() {
         for (i, a) in CloseCode::ALL.into_iter().enumerate() {
+            assert_eq!(a as usize, i);
             assert!((4000..5000).contains(&a.code()));
             assert!(a.text().len() <= 123);
             assert_eq!(CloseCode::from_code(a.code()), Some(a));

@@ -34,6 +34,16 @@ impl Outcome {
         }
     }
 
+    /// Every outcome with every reason that may come with it: a closed set of results.
+    pub fn results() -> impl Iterator<Item = (Outcome, Option<Reason>)> {
+        let facts = [(Outcome::Delivered, None), (Outcome::Stored, None)];
+        let others = [Outcome::Rejected, Outcome::Unknown].into_iter().flat_map(|outcome| {
+            let reasons = Reason::ALL.into_iter().map(Some);
+            reasons.chain([None]).map(move |reason| (outcome, reason))
+        });
+        facts.into_iter().chain(others)
+    }
+
     /// The outcome of this text, where it is one.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.as_str() == text)
@@ -136,11 +146,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn values_are_listed_in_their_order() {
+        assert!(Outcome::ALL.into_iter().enumerate().all(|(i, outcome)| outcome as usize == i));
+        assert!(Reason::ALL.into_iter().enumerate().all(|(i, reason)| reason as usize == i));
+    }
+
+    #[test]
     fn words_and_json_agree() {
         for outcome in Outcome::ALL {
             assert_eq!(serde_json::to_string(&outcome).unwrap(), format!("\"{outcome}\""));
             assert_eq!(Outcome::parse(outcome.as_str()), Some(outcome));
         }
+        assert_eq!(Outcome::results().count(), 2 + 2 * (Reason::ALL.len() + 1));
         for reason in Reason::ALL {
             assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
             assert_eq!(Reason::parse(reason.as_str()), Some(reason));

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use wardlink_wire::EndId;
 
 use super::input::Input;
+use super::metrics::{Metrics, OpKind, OpResult};
 use crate::core::api::{OpId, StoreOp, StoreReply, StoreValue};
 use crate::store::{OpTime, Reply, Store, StoreError};
 
@@ -92,19 +93,29 @@ struct Line {
 #[derive(Debug)]
 pub(super) struct Database {
     store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
     inputs: mpsc::Sender<Input>,
     lines: Vec<Line>,
+    /// When the mailbox as a whole was last looked at, and the one look that may be under way.
+    sampled: Option<Instant>,
+    look: Arc<Semaphore>,
 }
 
 type Batch = Vec<(OpId, StoreOp)>;
 
 impl Database {
-    pub(super) fn new(store: Arc<dyn Store>, inputs: mpsc::Sender<Input>) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
+        inputs: mpsc::Sender<Input>,
+    ) -> Self {
         let line = |kind: Kind| Line {
             waiting: VecDeque::new(),
             calls: Arc::new(Semaphore::new(kind.calls())),
         };
-        Self { store, inputs, lines: KINDS.into_iter().map(line).collect() }
+        let lines = KINDS.into_iter().map(line).collect();
+        let look = Arc::new(Semaphore::new(1));
+        Self { store, metrics, inputs, lines, sampled: None, look }
     }
 
     /// Takes an operation; [`Self::start`] begins it.
@@ -122,9 +133,31 @@ impl Database {
             {
                 let n = line.waiting.len().min(kind.batch());
                 let batch: Batch = line.waiting.drain(..n).map(|(id, op, _)| (id, op)).collect();
-                tokio::spawn(call(self.store.clone(), kind, batch, permit, self.inputs.clone()));
+                let (store, metrics) = (self.store.clone(), self.metrics.clone());
+                tokio::spawn(call(store, metrics, kind, batch, permit, self.inputs.clone()));
             }
         }
+    }
+
+    /// Looks at the mailbox as a whole, if the last look is `every` ago and has ended.
+    pub(super) fn sample(&mut self, every: Duration, clock_ms: u64) {
+        if clock_ms > 0
+            && self.sampled.is_none_or(|at| at.elapsed() >= every)
+            && let Ok(permit) = self.look.clone().try_acquire_owned()
+        {
+            self.sampled = Some(Instant::now());
+            tokio::spawn(look(self.store.clone(), self.metrics.clone(), clock_ms, permit));
+        }
+    }
+
+    /// Shows what waits.
+    pub(super) fn publish(&self) {
+        let waiting: usize = self.lines.iter().map(|line| line.waiting.len()).sum();
+        self.metrics.database.waiting.set(waiting as i64);
+        let lines = self.lines.iter().zip(KINDS);
+        let calls = lines.map(|(line, kind)| kind.calls() - line.calls.available_permits());
+        self.metrics.database.under_way.set(calls.sum::<usize>() as i64);
+        self.metrics.database.jobs.set(self.store.jobs() as i64);
     }
 
     /// Operations whose call could not begin in time.
@@ -132,13 +165,28 @@ impl Database {
         let mut late = Vec::new();
         for line in &mut self.lines {
             while line.waiting.front().is_some_and(|(_, _, since)| since.elapsed() >= GIVE_UP) {
-                late.extend(
-                    line.waiting.pop_front().map(|(id, _, _)| (id, failed(StoreError::NotDone))),
-                );
+                let Some((id, op, _)) = line.waiting.pop_front() else { break };
+                self.metrics.database.ended(OpKind::of(&op), OpResult::NotBegun, 1);
+                late.push((id, failed(StoreError::NotDone)));
             }
         }
         late
     }
+}
+
+/// How much the mailboxes hold, by a look that costs the database next to nothing.
+async fn look(
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    clock_ms: u64,
+    permit: OwnedSemaphorePermit,
+) {
+    // A look that fails is no news: the operations' results say how the database is.
+    if let Ok(Reply { value, .. }) = store.mailbox_size().await {
+        let age = value.oldest_ms.map_or(0, |oldest| clock_ms.saturating_sub(oldest));
+        metrics.database.mailbox(value.documents, age);
+    }
+    drop(permit);
 }
 
 fn failed(error: StoreError) -> StoreReply {
@@ -149,11 +197,14 @@ fn failed(error: StoreError) -> StoreReply {
 /// answer; the permit is free only then.
 async fn call(
     store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
     kind: Kind,
     batch: Batch,
     permit: OwnedSemaphorePermit,
     inputs: mpsc::Sender<Input>,
 ) {
+    let Some(op) = batch.first().map(|(_, op)| OpKind::of(op)) else { return };
+    let begun = Instant::now();
     let ids: Vec<OpId> = batch.iter().map(|(id, _)| *id).collect();
     let running = tokio::spawn(async move {
         let replies = carry_out(&*store, kind, batch.into_iter().map(|(_, op)| op).collect()).await;
@@ -168,6 +219,15 @@ async fn call(
     // Every operation is answered, also if the store had too few answers.
     let replies = replies.into_iter().chain(repeat_with(|| failed(StoreError::Unknown)));
     let answers: Vec<(OpId, StoreReply)> = ids.into_iter().zip(replies).collect();
+    metrics.database.called(op, begun.elapsed().as_secs_f64());
+    for (_, answer) in &answers {
+        let result = match answer.value {
+            Ok(_) => OpResult::Done,
+            Err(StoreError::NotDone) => OpResult::NotDone,
+            Err(StoreError::Unknown) => OpResult::Unknown,
+        };
+        metrics.database.ended(op, result, 1);
+    }
     // The engine is gone only at the end of the process.
     let _ = inputs.send(Input::Replies(answers)).await;
 }

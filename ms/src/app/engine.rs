@@ -36,6 +36,10 @@ pub(super) struct Engine {
     outbox: BTreeMap<LinkId, Vec<Out<ToBs, Written>>>,
     next_link: u64,
     begun: Instant,
+    /// Since when the engine works; `None` while it waits.
+    woken: Option<Instant>,
+    /// Between two looks at the mailbox as a whole.
+    sweep: Duration,
     actions: Vec<Action>,
     ended: bool,
     /// What was logged last.
@@ -63,7 +67,7 @@ impl Engine {
         };
         Self {
             core: Core::new(core, 0),
-            database: Database::new(store, back),
+            database: Database::new(store, metrics.clone(), back),
             readiness,
             metrics,
             inputs,
@@ -71,6 +75,8 @@ impl Engine {
             outbox: BTreeMap::new(),
             next_link: 0,
             begun: Instant::now(),
+            woken: None,
+            sweep: config.sweep,
             actions: Vec::new(),
             ended: false,
             told: Counters::default(),
@@ -85,12 +91,16 @@ impl Engine {
         let mut batch = Vec::with_capacity(TAKE);
         let mut stopping = false;
         while !self.ended {
+            self.rested();
             tokio::select! {
                 () = stop.stopped(), if !stopping => {
                     stopping = true;
                     self.event(Event::Stop);
                 }
-                _ = tick.tick() => {
+                due = tick.tick() => {
+                    self.wake();
+                    self.metrics.ticked(due.elapsed());
+                    self.database.sample(self.sweep, self.core.clock_ms(self.now()));
                     for (id, reply) in self.database.overdue() {
                         self.event(Event::Reply(id, reply));
                     }
@@ -99,6 +109,8 @@ impl Engine {
                 () = self.metrics.publish.asked() => self.publish(),
                 taken = self.inputs.recv_many(&mut batch, TAKE) => {
                     anyhow::ensure!(taken > 0, "nobody is left to send inputs");
+                    self.wake();
+                    self.metrics.inputs_taken.inc_by(taken as u64);
                     for input in batch.drain(..) {
                         self.input(input);
                     }
@@ -110,8 +122,26 @@ impl Engine {
         Ok(())
     }
 
+    /// Notes that the engine works from now on.
+    fn wake(&mut self) {
+        self.woken = Some(Instant::now());
+    }
+
+    /// Notes that the engine is about to wait.
+    fn rested(&mut self) {
+        if let Some(woken) = self.woken.take() {
+            self.metrics.worked(woken.elapsed());
+        }
+    }
+
+    fn now(&self) -> Millis {
+        self.begun.elapsed().as_millis() as Millis
+    }
+
     fn event(&mut self, event: Event) {
-        let now = self.begun.elapsed().as_millis() as Millis;
+        let elapsed = self.begun.elapsed();
+        let now = elapsed.as_millis() as Millis;
+        self.core.watch(elapsed.as_micros() as u64);
         self.core.on(event, now, &mut self.actions);
         self.act();
     }
@@ -202,7 +232,14 @@ impl Engine {
 
     /// Shows a scrape what only the engine knows.
     fn publish(&mut self) {
-        self.metrics.show(&self.core.counters());
+        let held = self.core.held();
+        self.metrics.core.show(&self.core, &held);
+        self.metrics.inputs.set(self.inputs.len() as i64);
+        let queues = self.queues.values().map(Queue::bytes);
+        let (sum, most) = queues.fold((0, 0), |(sum, most), n| (sum + n, most.max(n)));
+        self.metrics.queue_bytes.set(sum as i64);
+        self.metrics.queue_largest_bytes.set(most as i64);
+        self.database.publish();
         self.metrics.publish.done();
     }
 
@@ -254,6 +291,7 @@ impl Engine {
                 link = link.0,
                 "link does not read as fast as it is written to, closing it"
             );
+            self.metrics.closed(CloseCode::TooSlow);
             self.queues.remove(&link);
             self.event(Event::LinkClosed(link));
         }

@@ -4,22 +4,42 @@
 //! Owns the numbers of the shell; those of the core are copied here when a scrape asks. Labels
 //! come from closed sets: never an end, a server or an error's text.
 
-use std::sync::Arc;
+mod core;
+mod database;
 
-use prometheus::IntCounter;
-use wardlink_service::metrics::{Publish, Registry, Section, raise};
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{Counter, Histogram, IntCounter, IntGauge};
+use wardlink_service::metrics::{Publish, Registry, Section};
 use wardlink_wire::CloseCode;
 
-use crate::core::api::Counters;
+use self::core::CoreMetrics;
+pub(super) use self::database::{DatabaseMetrics, OpKind, OpResult};
+
+/// How late the engine's tick may come, in seconds.
+const DELAYS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 /// The metrics of one MS.
 #[derive(Debug)]
 pub(super) struct Metrics {
     /// How a scrape asks the engine for what only it knows.
     pub(super) publish: Publish,
-    /// Links closed by this MS, by close code (in the order of [`CloseCode::ALL`]).
-    pub(super) closes: [IntCounter; CloseCode::ALL.len()],
-    fenced: IntCounter,
+    /// What the core knows.
+    pub(super) core: CoreMetrics,
+    /// Calls of the database.
+    pub(super) database: DatabaseMetrics,
+    link_closes: [IntCounter; CloseCode::ALL.len()],
+    /// Inputs that wait for the engine.
+    pub(super) inputs: IntGauge,
+    /// Inputs that the engine has taken.
+    pub(super) inputs_taken: IntCounter,
+    busy: Counter,
+    tick_delay: Histogram,
+    /// Bytes that wait for the writers of links.
+    pub(super) queue_bytes: IntGauge,
+    /// The most of one link.
+    pub(super) queue_largest_bytes: IntGauge,
 }
 
 impl Metrics {
@@ -28,23 +48,46 @@ impl Metrics {
         let ms = Section::new(registry, "wardlink_ms");
         Arc::new(Self {
             publish: Publish::default(),
-            closes: ms.counters(
+            core: CoreMetrics::new(&ms),
+            database: DatabaseMetrics::new(&ms),
+            link_closes: ms.counters(
                 "link_closes_total",
                 "Links closed by this message server, by close code.",
                 "code",
                 CloseCode::ALL.map(CloseCode::label),
             ),
-            fenced: ms.counter("fenced_total", "Items dropped because their epoch was lower."),
+            inputs: ms.gauge("engine_inputs", "Inputs that wait for the engine."),
+            inputs_taken: ms.counter("engine_inputs_total", "Inputs that the engine has taken."),
+            busy: ms.float_counter(
+                "engine_busy_seconds_total",
+                "Time that the engine worked and did not wait.",
+            ),
+            tick_delay: ms.histogram(
+                "engine_tick_delay_seconds",
+                "How much later than due the engine's tick came.",
+                &DELAYS,
+            ),
+            queue_bytes: ms
+                .gauge("link_queue_bytes", "Bytes that wait for the writers of all links."),
+            queue_largest_bytes: ms.gauge(
+                "link_queue_largest_bytes",
+                "Bytes that wait for the writer of the link for which most wait.",
+            ),
         })
     }
 
     /// A link was closed with `code`.
     pub(super) fn closed(&self, code: CloseCode) {
-        self.closes[code as usize].inc();
+        self.link_closes[code as usize].inc();
     }
 
-    /// Shows what the core counted.
-    pub(super) fn show(&self, counters: &Counters) {
-        raise(&self.fenced, counters.fenced);
+    /// The engine worked for so long.
+    pub(super) fn worked(&self, time: Duration) {
+        self.busy.inc_by(time.as_secs_f64());
+    }
+
+    /// A tick came so late.
+    pub(super) fn ticked(&self, late: Duration) {
+        self.tick_delay.observe(late.as_secs_f64());
     }
 }

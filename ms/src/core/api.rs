@@ -224,6 +224,51 @@ pub struct Snapshot {
     pub lanes: usize,
 }
 
+/// Why an MS changes the view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ViewReason {
+    /// There was no view.
+    Found,
+    /// This MS enters.
+    Enter,
+    /// A member is missed by more BSs than are linked to it.
+    Missed,
+    /// A member's renewals stand still.
+    Silent,
+    /// Partitions are evened out.
+    Even,
+    /// The document was lost or went back: it is written anew.
+    Anew,
+    /// This MS leaves.
+    Leave,
+}
+
+impl ViewReason {
+    /// All values, for closed label sets.
+    pub const ALL: [ViewReason; 7] = [
+        ViewReason::Found,
+        ViewReason::Enter,
+        ViewReason::Missed,
+        ViewReason::Silent,
+        ViewReason::Even,
+        ViewReason::Anew,
+        ViewReason::Leave,
+    ];
+
+    /// Metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            ViewReason::Found => "found",
+            ViewReason::Enter => "enter",
+            ViewReason::Missed => "missed",
+            ViewReason::Silent => "silent",
+            ViewReason::Even => "even",
+            ViewReason::Anew => "anew",
+            ViewReason::Leave => "leave",
+        }
+    }
+}
+
 /// Counters of things that should be rare, and of work done. They only grow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -247,6 +292,26 @@ pub struct Counters {
     pub appends_failed: u64,
     /// Messages given up at their deadline.
     pub given_up: u64,
+    /// Renewals that succeeded.
+    pub renewals: u64,
+    /// Renewals that failed while something durable waited to be confirmed by them.
+    pub confirmations_failed: u64,
+    /// Changes of the view by this MS, by reason (in the order of [`ViewReason::ALL`]).
+    pub changes: [u64; ViewReason::ALL.len()],
+    /// Changes of the view that were refused, for another came first, or had no answer.
+    pub changes_failed: u64,
+    /// Messages handed to a BS.
+    pub handed: u64,
+    /// Documents that became durable.
+    pub appended: u64,
+    /// Times that a lane's queue had to go to the mailbox, for it was too long or too late.
+    pub spills: u64,
+    /// Items that waited for a view.
+    pub parked: u64,
+    /// Registers and unregisters dropped, for too many of one end waited.
+    pub claims_dropped: u64,
+    /// Links that are not told a message's result, for too many waited for it.
+    pub waiters_dropped: u64,
 }
 
 /// Fresh random ids. The shell seeds it from the operating system, a test from a number.

@@ -192,6 +192,7 @@ impl Core {
                 }
                 self.member.want_view();
                 let Some(entry) = self.hub.links.get_mut(link) else { return };
+                self.hub.counters.parked += 1;
                 entry.parked_items += 1;
                 entry.parked.entry(partition).or_default().push(item);
                 if entry.parked_items > PARKED_MAX {
@@ -229,6 +230,7 @@ impl Core {
                     if entry.open >= limit {
                         let outcome = if send.again { Outcome::Unknown } else { Outcome::Rejected };
                         let reason = Some(Reason::Overloaded);
+                        hub.results.count(outcome, reason, None);
                         let result =
                             SendResult { epoch: send.epoch, seq: send.seq, outcome, reason };
                         if !entry.plain {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use wardlink_wire::link::{Hello, ToMs};
 use wardlink_wire::{MsId, Partition, ServerId, StartId, ViewNumber};
 
+use super::Held;
 use super::api::{LinkId, Millis};
 
 /// Items that wait on one link for a view that the MS has not read yet. The link's credit bounds
@@ -165,6 +166,22 @@ impl Links {
     /// How many BSs are linked here.
     pub(super) fn count(&self) -> u32 {
         self.greeted().count() as u32
+    }
+
+    pub(super) fn measure(&self, number: ViewNumber, held: &mut Held) {
+        for link in self.by_link.values() {
+            held.open_sends += link.open;
+            held.open_sends_largest = held.open_sends_largest.max(link.open);
+            held.parked += link.parked_items;
+            match &link.hello {
+                None => held.unknown_links += 1,
+                Some(_) if link.plain => held.plain_links += 1,
+                Some(hello) => {
+                    held.links += 1;
+                    held.unsynced_links += usize::from(hello.synced < number);
+                }
+            }
+        }
     }
 
     /// Whether each BS has said that it follows the view `number`.

@@ -12,6 +12,7 @@ mod clock;
 mod gate;
 mod lane;
 mod links;
+mod measure;
 mod member;
 mod part;
 mod sweep;
@@ -23,10 +24,13 @@ use wardlink_view::View;
 use wardlink_wire::link::ToBs;
 use wardlink_wire::{CloseCode, EndId, Epoch, MsId, PARTITIONS, Partition};
 
-use self::api::{Action, Counters, Event, Ids, LinkId, Millis, OpId, Snapshot, StoreOp};
+use self::api::{
+    Action, Counters, Event, Ids, LinkId, Millis, OpId, Snapshot, StoreOp, ViewReason,
+};
 use self::clock::DbClock;
 use self::lane::Effect;
 use self::links::Links;
+pub use self::measure::{Held, Results};
 use self::member::Member;
 use self::part::Part;
 use self::sweep::Sweep;
@@ -91,7 +95,7 @@ impl Default for Config {
 enum Pending {
     Lane { partition: Partition, epoch: Epoch, end: EndId },
     ReadView,
-    ChangeView { to: View },
+    ChangeView { to: View, why: ViewReason },
     Renew { number: u64, timed: bool, begun: Millis, key: ViewKey },
     Touch,
     Quiet,
@@ -108,6 +112,9 @@ struct Hub {
     after: OpTime,
     links: Links,
     counters: Counters,
+    /// The clock by which times are measured, in microseconds.
+    us: u64,
+    results: Results,
     effects: Vec<Effect>,
     next_op: u64,
     pending: FxHashMap<OpId, Pending>,
@@ -177,6 +184,8 @@ impl Core {
             after: OpTime(0),
             links,
             counters: Counters::default(),
+            us: 0,
+            results: Results::default(),
             effects: Vec::new(),
             next_op: 0,
             pending: FxHashMap::default(),

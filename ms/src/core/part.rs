@@ -8,7 +8,7 @@ use wardlink_wire::{EndId, Epoch, Partition};
 use super::api::{Action, Millis};
 use super::lane::{Env, Lane};
 use super::links::Links;
-use super::{Hub, SETTLE_MS};
+use super::{Held, Hub, SETTLE_MS};
 
 /// A partition that this MS owns.
 #[derive(Debug)]
@@ -45,6 +45,13 @@ impl Part {
 
     pub(super) fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    pub(super) fn measure(&self, held: &mut Held) {
+        held.lanes += self.lanes.len();
+        for lane in self.lanes.values() {
+            lane.measure(held);
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -161,5 +168,7 @@ fn env<'a>(
         actions,
         effects: &mut hub.effects,
         counters: &mut hub.counters,
+        us: hub.us,
+        results: &mut hub.results,
     }
 }

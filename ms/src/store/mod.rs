@@ -218,6 +218,15 @@ pub struct Page {
     pub end: bool,
 }
 
+/// How much all mailboxes hold together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MailboxSize {
+    /// Documents, expired ones that are not removed yet among them. May be an estimate.
+    pub documents: u64,
+    /// When the oldest one was created, by the database's clock, in Unix milliseconds.
+    pub oldest_ms: Option<u64>,
+}
+
 /// The database behind an MS. All reads and writes are of the primary and majority (the embedded
 /// store: fsync). A read begun with `after` does not show a state older than that.
 ///
@@ -298,6 +307,14 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Deletes all rows of a server.
     async fn delete_rows_of(&self, server: ServerId) -> StoreResult<()>;
+
+    /// How much all mailboxes hold. For people: it may be a little old, and costs next to nothing.
+    async fn mailbox_size(&self) -> StoreResult<MailboxSize>;
+
+    /// Writes that wait inside the store for others to be done.
+    fn jobs(&self) -> usize {
+        0
+    }
 
     /// Whether the database answers now.
     async fn ping(&self) -> StoreResult<()>;

@@ -34,6 +34,7 @@ use wardlink_tls::Acceptor;
 pub(super) use self::query::Query;
 use self::refusal::Refusal;
 use super::input::Input;
+use super::metrics::Metrics;
 use super::terminal;
 
 /// What every route answers.
@@ -60,6 +61,8 @@ const LAST: Duration = Duration::from_secs(15);
 pub(super) struct Front {
     /// To the engine.
     pub(super) inputs: mpsc::Sender<Input>,
+    /// What is counted.
+    pub(super) metrics: Arc<Metrics>,
     /// Clear text or TLS.
     pub(super) acceptor: Acceptor,
     /// Raised when no connection is accepted any more.

@@ -5,7 +5,7 @@ use wardlink_wire::link::{Register, Registered, ToBs};
 use wardlink_wire::{ClientId, ServerId, SessionId, Stamp};
 
 use super::{Effect, Env, Holder, Known, Lane, Op, Route, Work};
-use crate::core::api::{Action, LinkId, Millis, StoreOp, StoreValue};
+use crate::core::api::{Action, Counters, LinkId, Millis, StoreOp, StoreValue};
 use crate::store::{Applied, Row, StoreError};
 
 /// Claims that wait in one lane. Beyond, the oldest register that is not under way makes room
@@ -75,7 +75,7 @@ impl Lane {
                 return self.pump(env);
             }
         }
-        if work.claims_are_full() {
+        if work.claims_are_full(env.counters) {
             return self.pump(env);
         }
         work.claims.push_back(Claim::Register { link, session, stamp, client, n, since: now });
@@ -100,7 +100,7 @@ impl Lane {
         // Without the route there is nothing here to leave; the row is the sweep's to find.
         let routed = self.route.is_some_and(|route| route.session == session);
         let work = self.work();
-        if work.claims_are_full() && !routed {
+        if work.claims_are_full(env.counters) && !routed {
             return self.pump(env);
         }
         work.claims.push_back(Claim::Unregister { server, session });
@@ -333,10 +333,11 @@ impl Lane {
 
 impl Work {
     /// Whether there is no room for another claim, also after the oldest register made room.
-    fn claims_are_full(&mut self) -> bool {
+    fn claims_are_full(&mut self, counters: &mut Counters) -> bool {
         if self.claims.len() < CLAIMS_MAX {
             return false;
         }
+        counters.claims_dropped += 1;
         let is_register = |claim: &Claim| matches!(claim, Claim::Register { .. });
         match self.claims.iter().skip(1).position(is_register) {
             Some(at) => self.claims.remove(at + 1).is_none(),

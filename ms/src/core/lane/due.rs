@@ -11,7 +11,7 @@ pub(super) const QUEUE_SPILL_BYTES: usize = 512 * 1024;
 
 impl Lane {
     /// Marks what is to be appended.
-    pub(super) fn decide_must(&mut self, env: &Env<'_>) {
+    pub(super) fn decide_must(&mut self, env: &mut Env<'_>) {
         let away = self.route.is_none();
         let spill = env.config.queue_spill;
         let work = self.work();
@@ -22,12 +22,13 @@ impl Lane {
         if (work.queue.len() > spill || work.queue_bytes > QUEUE_SPILL_BYTES)
             && !planted(Defect::OverflowAppendsArrivalOnly)
         {
-            self.spill();
+            self.spill(env);
         }
     }
 
     /// All that waits is to be appended, the window before it, and the lane goes through the mailbox.
-    pub(super) fn spill(&mut self) {
+    pub(super) fn spill(&mut self, env: &mut Env<'_>) {
+        env.counters.spills += u64::from(self.direct);
         self.direct = false;
         let work = self.work();
         work.queue_must = work.queue.back().map(|held| held.stamp).max(work.queue_must);
@@ -114,7 +115,7 @@ impl Lane {
             }
         }
         if work.queue.iter().any(|held| held.near <= now) {
-            self.spill();
+            self.spill(env);
         }
         self.give_up_expired(env);
         let work = self.work();

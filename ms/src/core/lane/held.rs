@@ -15,6 +15,8 @@ use crate::store::{DocKey, Document};
 pub(in crate::core) struct Waiter {
     pub(in crate::core) link: LinkId,
     pub(in crate::core) seq: u64,
+    /// When its send came, by the clock that measures.
+    pub(in crate::core) since_us: u64,
 }
 
 /// How far a message is in the mailbox.
@@ -83,7 +85,7 @@ pub(super) fn key_hash(from: Option<&EndId>, id: &MessageId) -> u64 {
 impl Held {
     pub(super) fn arrived(
         send: Send,
-        link: LinkId,
+        waiter: Waiter,
         stamp: Stamp,
         clock_ms: u64,
         ttl_max_s: u32,
@@ -109,7 +111,7 @@ impl Held {
             leftover: false,
             marked: false,
             given_up: false,
-            waiters: SmallVec::from_buf([Waiter { link, seq: send.seq }]),
+            waiters: SmallVec::from_buf([waiter]),
             near: now + left - left / 3,
             deadline: now + left,
         }

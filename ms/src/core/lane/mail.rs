@@ -78,6 +78,7 @@ impl Lane {
                 if !was_durable {
                     held.kept = Kept::Durable(renewals);
                     unconfirmed = true;
+                    env.counters.appended += 1;
                     work.counted = work.counted.map(|n| n + 1);
                 }
             } else if !was_durable {

@@ -28,7 +28,7 @@ use self::held::{Held, Kept};
 use super::api::{Action, Counters, LinkId, Millis, StoreOp, StoreValue};
 use super::clock::DbClock;
 use super::links::Links;
-use crate::core::Config;
+use crate::core::{Config, Held as HeldNow, Results};
 use crate::store::{DocKey, OpTime, StoreError};
 
 /// Pause of a lane after a database operation that failed, in milliseconds: a fifth of the time
@@ -57,6 +57,9 @@ pub(super) struct Env<'a> {
     pub(super) actions: &'a mut Vec<Action>,
     pub(super) effects: &'a mut Vec<Effect>,
     pub(super) counters: &'a mut Counters,
+    /// The clock by which times are measured, in microseconds.
+    pub(super) us: u64,
+    pub(super) results: &'a mut Results,
 }
 
 /// What a lane asks of the core.
@@ -79,6 +82,8 @@ impl Env<'_> {
     }
 
     pub(super) fn result(&mut self, waiter: Waiter, outcome: Outcome, reason: Option<Reason>) {
+        let us = self.us.saturating_sub(waiter.since_us);
+        self.results.count(outcome, reason, Some(us));
         if self.links.settle(waiter.link) {
             let result = SendResult { epoch: self.epoch, seq: waiter.seq, outcome, reason };
             self.actions.push(Action::Send(waiter.link, ToBs::Result(result)));
@@ -357,6 +362,25 @@ impl Lane {
             .or_else(|| self.delete_op(env))
             .or_else(|| self.read_op(env))
             .or_else(|| self.sweep_op(env))
+    }
+
+    /// Adds what is held here.
+    pub(super) fn measure(&self, now: &mut HeldNow) {
+        let routed = self.route.is_some();
+        now.routes += usize::from(routed);
+        now.lanes_behind += usize::from(routed && !self.direct);
+        let Some(work) = self.work.as_deref() else { return };
+        now.lanes_in_database += usize::from(work.op.is_some());
+        now.window += work.window.len();
+        now.window_largest = now.window_largest.max(work.window.len());
+        now.window_bytes += work.window_bytes;
+        now.queue += work.queue.len();
+        now.queue_largest = now.queue_largest.max(work.queue.len());
+        now.queue_bytes += work.queue_bytes;
+        now.confirming += work.confirming.len();
+        now.claims += work.claims.len();
+        now.gone += work.gone.len();
+        now.mailbox_largest = now.mailbox_largest.max(work.counted.unwrap_or(0));
     }
 
     /// Forgets the lane; its waiters' sends are not open here any more.

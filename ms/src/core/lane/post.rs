@@ -20,7 +20,7 @@ impl Lane {
     /// A message arrived, under the lane's epoch.
     pub(in crate::core) fn send(&mut self, env: &mut Env<'_>, link: LinkId, send: Send) {
         let hash = key_hash(send.from.as_ref(), &send.id);
-        let waiter = Waiter { link, seq: send.seq };
+        let waiter = Waiter { link, seq: send.seq, since_us: env.us };
         if self.work().keys.contains_key(&hash) && self.repeat(env, hash, &send, waiter) {
             return;
         }
@@ -34,7 +34,7 @@ impl Lane {
         let kept = work.keep(&send);
         let stamp = env.stamp();
         let clock = env.clock.earliest(env.now);
-        let mut held = Held::arrived(send, link, stamp, clock, env.config.message_ttl_s, env.now);
+        let mut held = Held::arrived(send, waiter, stamp, clock, env.config.message_ttl_s, env.now);
         (held.maybe, held.leftover) = (kept, kept);
         if planted(Defect::StoredBeforeDurable) && self.route.is_none() {
             env.result(waiter, Outcome::Stored, None);
@@ -79,6 +79,7 @@ impl Lane {
                 first.deadline = env.now + Millis::from(send.deadline_ms);
             }
             if let Some(replaced) = first.wait(waiter) {
+                env.counters.waiters_dropped += 1;
                 env.result(replaced, Outcome::Unknown, Some(Reason::Deadline));
             }
             if first.is_unconfirmed() {
@@ -206,6 +207,7 @@ impl Lane {
             };
             env.actions.push(Action::Send(route.link, ToBs::Deliver(deliver)));
         }
+        env.counters.handed += 1;
         held.handed = true;
         if held.kept.is_durable() {
             held.drop_body();

@@ -160,6 +160,10 @@ impl Member {
         self.linked_since = None;
     }
 
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leaving { .. } | Phase::Ended)
+    }
+
     fn known(&self) -> ViewNumber {
         self.heard.max(self.view.as_ref().map_or(ViewNumber(0), |view| view.number))
     }

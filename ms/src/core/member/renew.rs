@@ -6,7 +6,7 @@ use wardlink_view::change::{even_out, reassign};
 use wardlink_wire::{CloseCode, MsId, ViewNumber};
 
 use super::{AGAIN_MS, LEAVE_MS, Phase, READY_AFTER_MS, READY_FOR_MS, RENEW_MS};
-use crate::core::api::{Action, LinkId, Millis, OpId, StoreOp, StoreReply, StoreValue};
+use crate::core::api::{Action, LinkId, Millis, OpId, StoreOp, StoreReply, StoreValue, ViewReason};
 use crate::core::{Core, LATE_MS, Pending};
 use crate::store::{Applied, OpTime, Renewal, Renewed, StoreError, ViewKey};
 
@@ -104,15 +104,17 @@ impl Core {
                     _ => self.read_again(now),
                 }
             }
-            Pending::ChangeView { to } => {
+            Pending::ChangeView { to, why } => {
                 self.member.changing = false;
                 match value {
                     Ok(StoreValue::Applied(Applied::Yes)) => {
+                        self.hub.counters.changes[why as usize] += 1;
                         self.adopt(to, now, actions);
                         // A view written anew by who was outside leaves it outside.
                         self.member.want_view |= self.member.phase == Phase::Entering;
                     }
                     _ => {
+                        self.hub.counters.changes_failed += 1;
                         self.member.want_view = true;
                         if value.is_err() {
                             self.read_again(now);
@@ -152,8 +154,10 @@ impl Core {
         now: Millis,
         actions: &mut Vec<Action>,
     ) {
+        let waited = u64::from(!self.hub.unconfirmed.is_empty());
         match value {
             Ok(StoreValue::Renewed(Some(Renewed { beats, clock_ms }))) => {
+                self.hub.counters.renewals += 1;
                 let was_serving = self.serving();
                 self.hub.clock.sample(clock_ms, begun, now);
                 self.member.beats = beats;
@@ -167,6 +171,7 @@ impl Core {
             }
             Ok(_) => {
                 self.hub.counters.renewals_refused += 1;
+                self.hub.counters.confirmations_failed += waited;
                 self.member.want_view = true;
                 self.member.renew_again |= timed;
                 self.member.confirm_after = now + AGAIN_MS / 10;
@@ -176,6 +181,7 @@ impl Core {
             }
             Err(_) => {
                 self.hub.counters.renewals_unknown += 1;
+                self.hub.counters.confirmations_failed += waited;
                 self.member.confirm_after = now + AGAIN_MS;
             }
         }
@@ -254,8 +260,13 @@ impl Core {
         } else {
             Some(reassign(&view, &verdict.lose, &verdict.out, &verdict.healthy, next))
         };
+        let why = match (verdict.even, verdict.out.is_empty()) {
+            (true, _) => ViewReason::Even,
+            (false, false) => ViewReason::Silent,
+            (false, true) => ViewReason::Missed,
+        };
         if let Some(to) = to {
-            self.change(Some(&view), to, actions);
+            self.change(Some(&view), to, why, actions);
         }
     }
 
@@ -292,6 +303,6 @@ impl Core {
             .map(|(ms, _)| *ms)
             .collect();
         let to = reassign(&view, &[], &[self.member.me], &healthy, next);
-        self.change(Some(&view), to, actions);
+        self.change(Some(&view), to, ViewReason::Leave, actions);
     }
 }

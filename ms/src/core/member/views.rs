@@ -7,18 +7,24 @@ use wardlink_wire::link::ToBs;
 use wardlink_wire::{CloseCode, Epoch, MsId, ViewNumber};
 
 use super::Phase;
-use crate::core::api::{Action, LinkId, Millis, StoreOp};
+use crate::core::api::{Action, LinkId, Millis, StoreOp, ViewReason};
 use crate::core::{Core, Pending};
 use crate::store::{OpTime, ViewChange, ViewKey};
 
 impl Core {
-    pub(super) fn change(&mut self, from: Option<&View>, to: View, actions: &mut Vec<Action>) {
+    pub(super) fn change(
+        &mut self,
+        from: Option<&View>,
+        to: View,
+        why: ViewReason,
+        actions: &mut Vec<Action>,
+    ) {
         let was = from.map_or(&[][..], |view| &view.members);
         let added = to.members.iter().filter(|ms| !was.contains(ms)).copied().collect();
         let removed = was.iter().filter(|ms| !to.members.contains(ms)).copied().collect();
         self.member.changing = true;
         let change = ViewChange { expect: from.map(ViewKey::of), to: to.clone(), added, removed };
-        self.hub.begin(Pending::ChangeView { to }, StoreOp::ChangeView(change), actions);
+        self.hub.begin(Pending::ChangeView { to, why }, StoreOp::ChangeView(change), actions);
     }
 
     /// The answer to a read of the view.
@@ -71,7 +77,7 @@ impl Core {
         } else if self.member.phase == Phase::Entering {
             let next = self.member.next(time);
             let me = self.member.me;
-            self.change(None, found(me, next), actions);
+            self.change(None, found(me, next), ViewReason::Found, actions);
         }
         for (partition, epoch, end) in waiting {
             let Some(part) = self.parts[partition.index()].as_mut() else { continue };
@@ -92,7 +98,7 @@ impl Core {
         let next = self.member.next(time);
         let me = self.member.me;
         let to = if self.hub.config.exclusive { found(me, next) } else { enter(&view, me, next) };
-        self.change(Some(&view), to, actions);
+        self.change(Some(&view), to, ViewReason::Enter, actions);
     }
 
     /// The document is lost or went back: the view that is known is written anew, with every
@@ -114,7 +120,7 @@ impl Core {
             None => found(me, next),
         };
         let from = read.clone();
-        self.change(from.as_ref(), to, actions);
+        self.change(from.as_ref(), to, ViewReason::Anew, actions);
     }
 
     /// Takes a view that counts: read with majority, or changed with majority.

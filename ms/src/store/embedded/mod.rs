@@ -29,8 +29,8 @@ use self::live::{Clock, Live};
 use self::tables::Tables;
 use self::writer::Writer;
 use super::{
-    Append, Appended, Applied, DocKey, MailboxRead, OpTime, Page, PrepareError, Renewal, Renewed,
-    Reply, Row, Store, StoreError, StoreResult, ViewChange,
+    Append, Appended, Applied, DocKey, MailboxRead, MailboxSize, OpTime, Page, PrepareError,
+    Renewal, Renewed, Reply, Row, Store, StoreError, StoreResult, ViewChange,
 };
 
 /// Name of the file.
@@ -258,6 +258,14 @@ impl Store for EmbeddedStore {
 
     async fn delete_rows_of(&self, server: ServerId) -> StoreResult<()> {
         self.write(move |tables| rows::delete_of(tables, server)).await
+    }
+
+    async fn mailbox_size(&self) -> StoreResult<MailboxSize> {
+        self.read(read::mailbox_size).await
+    }
+
+    fn jobs(&self) -> usize {
+        self.writer.waiting()
     }
 
     async fn ping(&self) -> StoreResult<()> {

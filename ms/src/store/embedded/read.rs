@@ -1,13 +1,13 @@
 //! Reads, each from one transaction.
 
-use redb::{ReadOnlyTable, ReadTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata};
 use uuid::Uuid;
 use wardlink_wire::{EndId, Epoch, ServerId, Stamp};
 
 use super::rows::range_of;
-use super::tables::{BY_SERVER, MAIL, MailKey, MailValue, ROWS, document_of, row_of};
+use super::tables::{BY_SERVER, EXPIRY, MAIL, MailKey, MailValue, ROWS, document_of, row_of};
 use crate::store::layout::parse_doc_id;
-use crate::store::{Document, MailboxRead, Page, Row};
+use crate::store::{Document, MailboxRead, MailboxSize, Page, Row};
 
 /// Above every `_id`: none has a character above `~`.
 const LAST_ID: &str = "~";
@@ -28,6 +28,13 @@ pub(super) fn count(
 ) -> Result<Vec<usize>, redb::Error> {
     let table = transaction.open_table(MAIL)?;
     ends.iter().map(|end| Ok(mailbox(&table, end)?.count())).collect()
+}
+
+pub(super) fn mailbox_size(transaction: &ReadTransaction) -> Result<MailboxSize, redb::Error> {
+    let documents = transaction.open_table(MAIL)?.len()?;
+    let oldest = transaction.open_table(EXPIRY)?;
+    let oldest_ms = oldest.first()?.map(|(key, _)| key.value().0);
+    Ok(MailboxSize { documents, oldest_ms })
 }
 
 fn mailbox<'a>(

@@ -45,6 +45,11 @@ impl Writer {
         self.jobs.clone()
     }
 
+    /// Jobs that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.jobs.as_ref().map_or(0, |jobs| jobs.max_capacity() - jobs.capacity())
+    }
+
     /// Whether the last transaction failed. After a failed commit all further ones do.
     pub(super) fn broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)

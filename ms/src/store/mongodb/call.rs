@@ -149,7 +149,11 @@ impl MongoStore {
         self.run_bare(rawdoc! { "hello": 1 }, true).await
     }
 
-    async fn run(&self, mut command: RawDocumentBuf, one: bool) -> Result<Done, Failure> {
+    pub(super) async fn run(
+        &self,
+        mut command: RawDocumentBuf,
+        one: bool,
+    ) -> Result<Done, Failure> {
         command.append(cstr!("maxTimeMS"), SERVER_MS);
         self.run_bare(command, one).await
     }

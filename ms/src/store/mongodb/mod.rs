@@ -24,8 +24,8 @@ use wardlink_view::View;
 use wardlink_wire::{EndId, ServerId, SessionId};
 
 use super::{
-    Append, Appended, Applied, DocKey, MailboxRead, OpTime, Page, PrepareError, Renewal, Renewed,
-    Reply, Row, Store, StoreError, StoreResult, ViewChange,
+    Append, Appended, Applied, DocKey, MailboxRead, MailboxSize, OpTime, Page, PrepareError,
+    Renewal, Renewed, Reply, Row, Store, StoreError, StoreResult, ViewChange,
 };
 
 /// Names of the database and of its collections.
@@ -157,6 +157,10 @@ impl Store for MongoStore {
 
     async fn delete_rows_of(&self, server: ServerId) -> StoreResult<()> {
         self.remove_rows_of(server).await
+    }
+
+    async fn mailbox_size(&self) -> StoreResult<MailboxSize> {
+        self.measure_mailboxes().await
     }
 
     async fn ping(&self) -> StoreResult<()> {

@@ -15,7 +15,9 @@ use super::delete::hashed;
 use super::rows::texts;
 use super::values::{int, stamp_of};
 use crate::store::layout::parse_doc_id;
-use crate::store::{DocKey, Document, MailboxRead, OpTime, Page, Reply, StoreError, StoreResult};
+use crate::store::{
+    DocKey, Document, MailboxRead, MailboxSize, OpTime, Page, Reply, StoreError, StoreResult,
+};
 
 /// Most ends of one command.
 const ENDS_MAX: usize = 200;
@@ -55,6 +57,24 @@ impl MongoStore {
         }
         let value = ends.iter().map(|end| counts.get(end).copied().unwrap_or(0)).collect();
         Ok(Reply { value, time })
+    }
+
+    /// The number comes from the collection's metadata, the oldest from the index of the TTL.
+    pub(super) async fn measure_mailboxes(&self) -> StoreResult<MailboxSize> {
+        let count = rawdoc! { "count": self.names.mailbox.as_str() };
+        let counted = self.run(count, true).await?;
+        let documents = int(&counted.body, "n").and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+        let find = rawdoc! {
+            "find": self.names.mailbox.as_str(),
+            "sort": { "createAt": 1 }, "projection": { "createAt": 1 },
+            "limit": 1_i64, "singleBatch": true,
+        };
+        let found = self.run(find, true).await?;
+        let time = found.time;
+        let oldest = first_batch(found.body)?.0.into_iter().next();
+        let at = oldest.and_then(|oldest| oldest.get_datetime("createAt").ok().copied());
+        let oldest_ms = at.and_then(|at| u64::try_from(at.timestamp_millis()).ok());
+        Ok(Reply { value: MailboxSize { documents, oldest_ms }, time })
     }
 
     pub(super) async fn pages(
