@@ -1,0 +1,95 @@
+//! How many messages a second one caller may post: a token bucket for each end that has posted
+//! lately.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
+use wardlink_wire::EndId;
+
+/// Buckets are looked through after so many posts: those that are full again are let go.
+const LOOK: u32 = 1_024;
+/// Most buckets: 65,536 of at most 250 bytes are 16 MiB. With so many callers within one burst
+/// others are refused.
+const BUCKETS_MAX: usize = 65_536;
+/// A bucket holds so many seconds' messages.
+const BURST_S: u32 = 2;
+
+/// The buckets of all callers.
+#[derive(Debug)]
+pub(super) struct Buckets<C: Clock = DefaultClock> {
+    limiter: RateLimiter<EndId, HashMapStateStore<EndId>, C>,
+    clock: C,
+    posts: AtomicU32,
+}
+
+impl Buckets {
+    /// Lets each caller post so many messages a second, and twice as many at once.
+    pub(super) fn new(a_second: NonZeroU32) -> Self {
+        Self::with_clock(a_second, DefaultClock::default())
+    }
+}
+
+impl<C: Clock> Buckets<C> {
+    fn with_clock(a_second: NonZeroU32, clock: C) -> Self {
+        let burst = a_second.saturating_mul(NonZeroU32::new(BURST_S).unwrap_or(NonZeroU32::MIN));
+        let quota = Quota::per_second(a_second).allow_burst(burst);
+        Self {
+            limiter: RateLimiter::new(quota, HashMapStateStore::default(), clock.clone()),
+            clock,
+            posts: AtomicU32::new(0),
+        }
+    }
+
+    /// Takes one message out of a caller's bucket.
+    ///
+    /// # Errors
+    /// The bucket is empty: after so long it is not.
+    pub(super) fn take(&self, caller: &EndId) -> Result<(), Duration> {
+        if self.posts.fetch_add(1, Ordering::Relaxed) % LOOK == LOOK - 1 {
+            self.limiter.retain_recent();
+        }
+        if self.limiter.len() >= BUCKETS_MAX {
+            return Err(Duration::from_secs(1));
+        }
+        let now = self.clock.now();
+        self.limiter.check_key(caller).map_err(|refused| refused.wait_time_from(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use governor::clock::FakeRelativeClock;
+
+    use super::*;
+
+    fn buckets() -> (Buckets<FakeRelativeClock>, FakeRelativeClock) {
+        let clock = FakeRelativeClock::default();
+        (Buckets::with_clock(NonZeroU32::new(10).unwrap(), clock.clone()), clock)
+    }
+
+    #[test]
+    fn a_caller_that_is_too_fast_is_told_when_to_come_again_and_others_are_not_hurt() {
+        let (buckets, clock) = buckets();
+        let (a, b) = ("H-A-a".parse().unwrap(), "H-A-b".parse().unwrap());
+        assert!((0..20).all(|_| buckets.take(&a).is_ok()));
+        let wait = buckets.take(&a).unwrap_err();
+        assert!(wait > Duration::ZERO && wait <= Duration::from_millis(100), "{wait:?}");
+        assert!(buckets.take(&b).is_ok());
+        clock.advance(Duration::from_millis(100));
+        assert!(buckets.take(&a).is_ok() && buckets.take(&a).is_err());
+    }
+
+    #[test]
+    fn buckets_of_callers_that_rest_are_let_go() {
+        let (buckets, clock) = buckets();
+        for n in 0..10 * LOOK {
+            assert!(buckets.take(&format!("H-A-u{n}").parse().unwrap()).is_ok());
+            clock.advance(Duration::from_millis(1));
+        }
+        assert!(buckets.limiter.len() < 3 * LOOK as usize, "{}", buckets.limiter.len());
+    }
+}
