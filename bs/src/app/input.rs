@@ -32,7 +32,6 @@ pub(super) enum Input {
     Up(SessionId, Up),
     Written(SessionId, u64),
     SessionClosed(SessionId),
-    #[expect(dead_code, reason = "the port does not take posts yet")]
     /// A send over HTTP. Who no longer waits for the result drops the other end of `answer`.
     Post {
         caller: EndId,

@@ -5,6 +5,7 @@
 //! come from closed sets: never an end, a user or an error's text.
 
 mod core;
+mod posts;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use wardlink_service::metrics::{Publish, Registry, Section};
 use wardlink_wire::CloseCode;
 
 use self::core::CoreMetrics;
+use self::posts::PostMetrics;
 
 /// How late the engine's tick may come, in seconds.
 const DELAYS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -25,6 +27,8 @@ pub(super) struct Metrics {
     pub(super) publish: Publish,
     /// What the core knows.
     pub(super) core: CoreMetrics,
+    /// What is answered over HTTP.
+    pub(super) posts: PostMetrics,
     session_closes: [IntCounter; CloseCode::ALL.len()],
     link_closes: [IntCounter; CloseCode::ALL.len()],
     /// Frames of terminals that are no message of the protocol, answered with an error.
@@ -58,6 +62,7 @@ impl Metrics {
         Arc::new(Self {
             publish: Publish::default(),
             core: CoreMetrics::new(&bs),
+            posts: PostMetrics::new(&bs),
             session_closes: bs.counters(
                 "session_closes_total",
                 "Sessions closed by this business server, by close code.",

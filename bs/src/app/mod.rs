@@ -14,9 +14,12 @@ mod link;
 mod metrics;
 mod outbox;
 mod playground;
+mod problem;
+mod rate;
 mod terminal;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +38,7 @@ use wardlink_service::tasks::Tasks;
 use wardlink_tls::Acceptor;
 use wardlink_wire::{ServerId, StartId};
 
+use self::api::Api;
 pub use self::dial::MsAddress;
 use self::engine::Engine;
 use self::front::Front;
@@ -48,6 +52,9 @@ const TERMINALS_MAX: usize = 100_000;
 const FILES_RESERVE: usize = 256;
 /// Inputs that wait for the engine. With the full count the readers of terminals and links wait.
 const INPUTS: usize = 4_096;
+/// Messages that one caller may post a second; twice as many at once. What one process that calls
+/// again after each answer reaches with 5 ms for each.
+const POSTS_A_SECOND: NonZeroU32 = NonZeroU32::new(200).unwrap();
 /// How long the last frames of terminals may take at the end.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -148,7 +155,9 @@ async fn serve(
     }
     let (accepting, accept_stop) = stop::channel();
     let terminals = TERMINALS_MAX.min(limits::open_files().saturating_sub(FILES_RESERVE).max(1));
-    let front = Front { inputs, metrics, acceptor: Acceptor::plain(), stop: accept_stop.clone() };
+    let api = Api::new(inputs.clone(), metrics.clone(), POSTS_A_SECOND);
+    let front =
+        Front { inputs, metrics, api, acceptor: Acceptor::plain(), stop: accept_stop.clone() };
     let front = Arc::new(front);
     let accept = accept::run(listener, terminals, accept_stop, move |stream| {
         front::serve(stream, Arc::clone(&front))

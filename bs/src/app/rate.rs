@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
+use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use wardlink_wire::EndId;
@@ -21,7 +22,7 @@ const BURST_S: u32 = 2;
 /// The buckets of all callers.
 #[derive(Debug)]
 pub(super) struct Buckets<C: Clock = DefaultClock> {
-    limiter: RateLimiter<EndId, HashMapStateStore<EndId>, C>,
+    limiter: RateLimiter<EndId, HashMapStateStore<EndId>, C, NoOpMiddleware<C::Instant>>,
     clock: C,
     posts: AtomicU32,
 }
@@ -33,7 +34,7 @@ impl Buckets {
     }
 }
 
-impl<C: Clock> Buckets<C> {
+impl<C: Clock + Clone> Buckets<C> {
     fn with_clock(a_second: NonZeroU32, clock: C) -> Self {
         let burst = a_second.saturating_mul(NonZeroU32::new(BURST_S).unwrap_or(NonZeroU32::MIN));
         let quota = Quota::per_second(a_second).allow_burst(burst);

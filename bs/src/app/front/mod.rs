@@ -18,9 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Request, Response, StatusCode};
@@ -28,11 +28,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
+use wardlink_identity::TokenError;
 use wardlink_service::stop::Stop;
 use wardlink_tls::Acceptor;
 
 pub(super) use self::query::Query;
 use self::refusal::Refusal;
+use super::api::{Api, Caller};
 use super::input::Input;
 use super::metrics::Metrics;
 use super::terminal;
@@ -47,8 +49,6 @@ const HEAD: Duration = Duration::from_secs(10);
 const HEAD_MAX_BYTES: usize = 16 * 1_024;
 /// Headers of a request. A browser behind two proxies sends under 40.
 const HEADERS_MAX: usize = 64;
-/// A body that takes longer to arrive is given up.
-const BODY: Duration = Duration::from_secs(10);
 /// How long a connection may stay before it is a terminal's: long enough for another system to
 /// send many messages on one, short enough that one who never reads its answers is gone some day.
 const LIFE: Duration = Duration::from_secs(600);
@@ -63,10 +63,22 @@ pub(super) struct Front {
     pub(super) inputs: mpsc::Sender<Input>,
     /// What is counted.
     pub(super) metrics: Arc<Metrics>,
+    /// Messages over HTTP.
+    pub(super) api: Api,
     /// Clear text or TLS.
     pub(super) acceptor: Acceptor,
     /// Raised when no connection is accepted any more.
     pub(super) stop: Stop,
+}
+
+impl Front {
+    /// Who calls over HTTP.
+    ///
+    /// # Errors
+    /// Why its token does not count.
+    fn caller(&self, _headers: &HeaderMap) -> Result<Caller, TokenError> {
+        Ok(Caller::Anyone)
+    }
 }
 
 /// Serves one accepted connection until it ends: as HTTP, and then perhaps as a terminal.
@@ -169,17 +181,4 @@ pub(super) fn text(status: StatusCode, text: &str) -> Answer {
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer
-}
-
-/// The body of a request, at most `max_bytes`, within 10 s.
-///
-/// # Errors
-/// The status that says what was wrong: 413, 408 or 400.
-pub(super) async fn body(body: Incoming, max_bytes: usize) -> Result<Bytes, StatusCode> {
-    match timeout(BODY, Limited::new(body, max_bytes).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
-        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
-        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
-    }
 }

@@ -13,8 +13,10 @@ pub(super) async fn answer(front: &Front, request: Request<Incoming>, entry: &En
     let path = request.uri().path();
     match path {
         TERMINAL_PATH => upgrade::answer(&request.map(drop), entry),
-        api::PATH if request.method() == Method::POST => api::answer(front, request).await,
-        api::PATH => only("POST"),
+        api::PATH => {
+            let caller = front.caller(request.headers());
+            front.api.answer(caller, request).await
+        }
         _ if playground::owns(path) && request.method() == Method::GET => {
             playground::answer(front, &request)
         }

@@ -1,0 +1,259 @@
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use wardlink_service::metrics::registry;
+
+use super::*;
+
+struct Server {
+    api: Api,
+    inputs: mpsc::Receiver<Input>,
+}
+
+fn server(a_second: u32) -> Server {
+    let (sender, inputs) = mpsc::channel(64);
+    let metrics = Metrics::new(&registry("test", "0"));
+    let api = Api::new(sender, metrics, NonZeroU32::new(a_second).unwrap());
+    Server { api, inputs }
+}
+
+fn holder(send_for: &[&str]) -> Caller {
+    let send_for = send_for.iter().map(|text| text.parse().unwrap()).collect();
+    Caller::Holder(Identity { end: "H1-A2-lab".parse().unwrap(), expires_at: u64::MAX, send_for })
+}
+
+fn request(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    let request = Request::post(PATH).header(CONTENT_TYPE, "application/json");
+    request.body(Full::new(body.into())).unwrap()
+}
+
+fn message() -> Value {
+    json!({ "to": "H1-A2-b", "body": 1, "id": "m1" })
+}
+
+async fn json_of(answer: Response<Full<Bytes>>) -> Value {
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+/// What one refused call is answered: status, problem, headers.
+async fn refused(caller: Caller, request: Request<Full<Bytes>>) -> (u16, Value, HeaderMap) {
+    let mut server = server(100);
+    let answer = server.api.answer(Ok(caller), request).await;
+    assert!(server.inputs.try_recv().is_err(), "nothing is sent");
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    assert_eq!(headers[CONTENT_TYPE], "application/problem+json");
+    let problem = json_of(answer).await;
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["outcome"], "rejected");
+    (status, problem, headers)
+}
+
+fn kind(problem: &Value) -> &str {
+    problem["type"].as_str().unwrap().strip_prefix("urn:wardlink:problem:").unwrap()
+}
+
+/// What one call that is sent on is answered where its result is this.
+async fn answered(outcome: Outcome, reason: Option<Reason>) -> (u16, Value) {
+    let mut server = server(100);
+    let call = server.api.answer(Ok(holder(&[])), request(message().to_string()));
+    let engine = async {
+        let Some(Input::Post { caller, from, send, answer }) = server.inputs.recv().await else {
+            panic!("nothing was sent");
+        };
+        assert_eq!((caller.as_str(), from.as_str()), ("H1-A2-lab", "H1-A2-lab"));
+        assert_eq!((send.to.as_str(), send.id.as_str()), ("H1-A2-b", "m1"));
+        answer.send((outcome, reason)).unwrap();
+    };
+    let (answer, ()) = tokio::join!(call, engine);
+    (answer.status().as_u16(), json_of(answer).await)
+}
+
+#[tokio::test]
+async fn a_message_that_is_delivered_or_stored_is_answered_200_with_its_id_and_outcome() {
+    for (outcome, word) in [(Outcome::Delivered, "delivered"), (Outcome::Stored, "stored")] {
+        let (status, answer) = answered(outcome, None).await;
+        assert_eq!((status, answer), (200, json!({ "id": "m1", "outcome": word })));
+    }
+}
+
+#[tokio::test]
+async fn each_other_result_has_its_status_and_keeps_its_words() {
+    for (outcome, reason, status, kind_of, retry) in [
+        (Outcome::Rejected, Reason::MailboxFull, 409, "mailbox-full", true),
+        (Outcome::Rejected, Reason::Expired, 410, "expired", false),
+        (Outcome::Rejected, Reason::TooLarge, 413, "too-large", false),
+        (Outcome::Rejected, Reason::IdReused, 422, "id-reused", false),
+        (Outcome::Rejected, Reason::Unavailable, 503, "unavailable", true),
+        (Outcome::Rejected, Reason::Overloaded, 503, "overloaded", true),
+        (Outcome::Rejected, Reason::Stopping, 503, "stopping", true),
+        (Outcome::Unknown, Reason::Deadline, 504, "unknown", true),
+        (Outcome::Unknown, Reason::Expired, 504, "unknown", false),
+    ] {
+        let (got, problem) = answered(outcome, Some(reason)).await;
+        assert_eq!((got, kind(&problem)), (status, kind_of), "{problem}");
+        assert_eq!(problem["outcome"], outcome.as_str());
+        assert_eq!(problem["reason"], reason.as_str());
+        assert_eq!((&problem["retry"], &problem["id"]), (&json!(retry), &json!("m1")));
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_call_is_told_and_nothing_is_sent() {
+    let header = |mut request: Request<Full<Bytes>>, name: HeaderName, value: &'static str| {
+        request.headers_mut().append(name, HeaderValue::from_static(value));
+        request
+    };
+    let good = || request(message().to_string());
+    let without_type = || Request::post(PATH).body(Full::new("{}".into())).unwrap();
+    for (call, status, word) in [
+        (request("nonsense"), 400, "malformed"),
+        (request(""), 400, "malformed"),
+        (request("[]"), 400, "malformed"),
+        (request(&b"{\"to\":\"\xff\"}"[..]), 400, "malformed"),
+        (request(r#"{"to":"H-A-b","to":"H-A-c","body":1}"#), 400, "malformed"),
+        (request(r#"{"to":"H-A","body":1}"#), 400, "invalid"),
+        (request(r#"{"to":"H-A-b"}"#), 400, "invalid"),
+        (request(r#"{"to":"H-A-b","body":1,"from":7}"#), 400, "invalid"),
+        (header(good(), IDEMPOTENCY_KEY, "not an id"), 400, "invalid"),
+        (header(header(good(), IDEMPOTENCY_KEY, "m1"), IDEMPOTENCY_KEY, "m1"), 400, "invalid"),
+        (header(good(), IDEMPOTENCY_KEY, "m2"), 422, "id-mismatch"),
+        (request(vec![b' '; TERMINAL_FRAME_MAX_BYTES + 1]), 413, "too-large"),
+        (header(good(), CONTENT_LENGTH, "9999999"), 413, "too-large"),
+        (request(format!(r#"{{"to":"H-A-b","body":"{}"}}"#, "x".repeat(65_536))), 413, "too-large"),
+        (without_type(), 415, "media-type"),
+        (header(without_type(), CONTENT_TYPE, "text/plain"), 415, "media-type"),
+        (header(good(), CONTENT_TYPE, "application/json"), 415, "media-type"),
+        (header(good(), CONTENT_ENCODING, "gzip"), 415, "media-type"),
+    ] {
+        let (got, problem, headers) = refused(holder(&["*"]), call).await;
+        assert_eq!((got, kind(&problem)), (status, word), "{problem}");
+        assert_eq!(problem["retry"], false);
+        assert!(!headers.contains_key("retry-after"));
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_post_is_told_which_is() {
+    let mut call = request("");
+    *call.method_mut() = Method::GET;
+    let (status, _, headers) = refused(holder(&[]), call).await;
+    assert_eq!((status, headers[ALLOW].to_str().unwrap()), (405, "POST"));
+}
+
+#[tokio::test]
+async fn without_a_token_that_counts_nothing_is_read() {
+    for (error, challenge) in [
+        (TokenError::Missing, "Bearer realm=\"wardlink\""),
+        (TokenError::Expired, "Bearer realm=\"wardlink\", error=\"invalid_token\""),
+    ] {
+        let server = server(100);
+        let answer = server.api.answer(Err(error), request("nonsense")).await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(answer.headers()[WWW_AUTHENTICATE], challenge);
+        assert_eq!(json_of(answer).await["retry"], false);
+    }
+}
+
+#[tokio::test]
+async fn a_holder_sends_for_others_only_where_its_token_says_so() {
+    let posted = |from: &'static str| {
+        request(json!({ "to": "H1-A2-b", "body": 1, "from": from }).to_string())
+    };
+    let (status, problem, _) = refused(holder(&[]), posted("H1-A2-other")).await;
+    assert_eq!((status, kind(&problem)), (403, "forbidden"));
+    let (status, ..) = refused(holder(&["H2-*"]), posted("H1-A2-other")).await;
+    assert_eq!(status, 403);
+    for (caller, from) in [(holder(&["H1-A2-*"]), "H1-A2-other"), (holder(&[]), "H1-A2-lab")] {
+        let accepted = server(1).api.accept(caller, posted(from)).await.unwrap();
+        assert_eq!((accepted.caller.as_str(), accepted.from.as_str()), ("H1-A2-lab", from));
+    }
+}
+
+#[tokio::test]
+async fn in_development_mode_the_sender_must_be_named_and_is_believed() {
+    let (status, problem, _) = refused(Caller::Anyone, request(message().to_string())).await;
+    assert_eq!((status, problem["id"].as_str()), (400, Some("m1")));
+    let post = json!({ "to": "H1-A2-b", "body": 1, "from": "H1-A2-x" }).to_string();
+    let accepted = server(1).api.accept(Caller::Anyone, request(post)).await.unwrap();
+    assert_eq!((accepted.caller.as_str(), accepted.from.as_str()), ("H1-A2-x", "H1-A2-x"));
+}
+
+#[tokio::test]
+async fn the_id_comes_from_the_body_or_the_header_or_is_made() {
+    let server = server(100);
+    let accept = async |id: Option<&str>, key: Option<&'static str>| {
+        let mut call = request(json!({ "to": "H1-A2-b", "body": 1, "id": id }).to_string());
+        if let Some(key) = key {
+            call.headers_mut().insert(IDEMPOTENCY_KEY, HeaderValue::from_static(key));
+        }
+        server.api.accept(holder(&[]), call).await.unwrap().send.id.as_str().to_owned()
+    };
+    assert_eq!(accept(Some("m1"), None).await, "m1");
+    assert_eq!(accept(None, Some("m2")).await, "m2");
+    assert_eq!(accept(None, Some("\"m3\"")).await, "m3");
+    assert_eq!(accept(Some("m4"), Some("m4")).await, "m4");
+    let made = accept(None, None).await;
+    assert!(Uuid::parse_str(&made).is_ok() && made != accept(None, None).await);
+}
+
+#[tokio::test]
+async fn a_caller_that_posts_too_fast_is_told_when_to_come_again() {
+    let server = server(1);
+    for _ in 0..2 {
+        assert!(server.api.accept(holder(&[]), request(message().to_string())).await.is_ok());
+    }
+    let answer = server.api.answer(Ok(holder(&[])), request("nonsense")).await;
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(answer.headers()["retry-after"], "1");
+    assert_eq!(json_of(answer).await["retry"], true);
+}
+
+/// A body of which nothing comes.
+struct Silent;
+
+impl Body for Silent {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+}
+
+fn silent() -> Request<Silent> {
+    request("").map(|_| Silent)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_given_up_and_no_more_are_read_than_may() {
+    let server = server(10_000);
+    let calls = (0..READING_MAX + 1).map(|_| server.api.answer(Ok(holder(&[])), silent()));
+    let answers = futures_util::future::join_all(calls).await;
+    let count = |status: u16| answers.iter().filter(|a| a.status().as_u16() == status).count();
+    assert_eq!((count(408), count(503)), (READING_MAX, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_has_its_answer_even_if_the_engine_gives_none() {
+    let mut server = server(100);
+    let call = server.api.answer(Ok(holder(&[])), request(message().to_string()));
+    let engine = server.inputs.recv();
+    let (answer, _kept) = tokio::join!(call, engine);
+    assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(json_of(answer).await["outcome"], "unknown");
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_up_leaves_nobody_who_waits_for_the_answer() {
+    let mut server = server(100);
+    let call = server.api.answer(Ok(holder(&[])), request(message().to_string()));
+    let input = tokio::select! {
+        _ = call => panic!("there is no answer yet"),
+        input = server.inputs.recv() => input,
+    };
+    let Some(Input::Post { answer, .. }) = input else { panic!("nothing was sent") };
+    assert!(answer.is_closed());
+}
