@@ -9,8 +9,9 @@ use wardlink_service::settings::{
     AdminSettings, BadSetting, CommonSettings, parse_duration, parse_listen,
 };
 use wardlink_wire::ServerId;
+use wardlink_wire::terminal::TERMINAL_PATH;
 
-use crate::app::{Config, MsAddress};
+use crate::app::{Config, MsAddress, Playground};
 
 /// How terminals prove who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -35,6 +36,11 @@ pub struct Settings {
     /// How terminals prove who they are. There is no other way yet, so it must be said.
     #[arg(long, env = "WARDLINK_AUTH")]
     auth: Auth,
+
+    /// Where terminals connect to this and other Business Servers, as a comma list of
+    /// ws://host:port/ws, for the playground page. Only with --auth development.
+    #[arg(long, env = "WARDLINK_PLAYGROUND_SERVERS", value_delimiter = ',', value_parser = parse_terminals)]
+    playground_servers: Vec<String>,
 
     /// Identity of this server, a UUID. Without it, random at each start.
     #[arg(long, env = "WARDLINK_SERVER_ID", value_name = "UUID")]
@@ -74,6 +80,16 @@ impl Settings {
             ms: self.ms,
             server: self.server_id,
             drain: self.drain,
+            playground: Some(Playground { servers: self.playground_servers }),
         })
     }
+}
+
+/// An address for the playground page, which can only reach loopback.
+fn parse_terminals(text: &str) -> Result<String, String> {
+    let expected = || format!("expected ws://127.0.0.1:port{TERMINAL_PATH}");
+    let authority = text.strip_prefix("ws://").and_then(|rest| rest.strip_suffix(TERMINAL_PATH));
+    let (host, port) = authority.and_then(|a| a.rsplit_once(':')).ok_or_else(expected)?;
+    let valid = matches!(host, "127.0.0.1" | "localhost" | "[::1]") && port.parse::<u16>().is_ok();
+    if valid { Ok(text.to_owned()) } else { Err(expected()) }
 }

@@ -1,5 +1,6 @@
 //! The harness of the stories, and the simulated world.
 
+pub mod browser;
 pub mod cluster;
 pub mod database;
 pub mod load;

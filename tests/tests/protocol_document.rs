@@ -297,6 +297,7 @@ impl Servers {
             admin_listen: None,
             ms: vec![format!("ws://{links}/link").parse().map_err(anyhow::Error::msg)?],
             server: None,
+            playground: None,
             drain: Duration::ZERO,
         };
         let listeners = wardlink_bs::app::Listeners::bind(&bs).await?;

@@ -208,6 +208,10 @@ impl Engine {
                 self.posts.insert(request, answer);
                 self.event(Event::Post { request, caller, from, send });
             }
+            Input::Snapshot(reply) => {
+                // Who asked may have gone.
+                let _ = reply.send(self.core.snapshot(self.begun.elapsed().as_millis() as Millis));
+            }
             Input::SessionClosed(session) => {
                 if self.terminals.remove(&session).is_some() {
                     self.event(Event::SessionClosed(session));

@@ -8,6 +8,7 @@ use wardlink_wire::{EndId, Outcome, Reason, SessionId};
 
 use super::front::Query;
 use super::outbox::Outbox;
+use crate::core::Snapshot;
 use crate::core::api::LinkId;
 
 /// One thing that happened outside.
@@ -32,6 +33,8 @@ pub(super) enum Input {
     Up(SessionId, Up),
     Written(SessionId, u64),
     SessionClosed(SessionId),
+    /// Somebody looks.
+    Snapshot(oneshot::Sender<Snapshot>),
     /// A send over HTTP. Who no longer waits for the result drops the other end of `answer`.
     Post {
         caller: EndId,

@@ -44,6 +44,7 @@ use self::engine::Engine;
 use self::front::Front;
 use self::input::Input;
 use self::metrics::Metrics;
+pub use self::playground::Playground;
 use crate::core::Config as CoreConfig;
 
 /// Terminals at a time: 5 KiB each are 500 MiB.
@@ -69,6 +70,8 @@ pub struct Config {
     pub ms: Vec<MsAddress>,
     /// Identity of this BS; `None`: random.
     pub server: Option<ServerId>,
+    /// The page for newcomers, in development mode.
+    pub playground: Option<Playground>,
     /// At the stop signal: terminals are sent elsewhere within so long.
     pub drain: Duration,
 }
@@ -156,8 +159,14 @@ async fn serve(
     let (accepting, accept_stop) = stop::channel();
     let terminals = TERMINALS_MAX.min(limits::open_files().saturating_sub(FILES_RESERVE).max(1));
     let api = Api::new(inputs.clone(), metrics.clone(), POSTS_A_SECOND);
-    let front =
-        Front { inputs, metrics, api, acceptor: Acceptor::plain(), stop: accept_stop.clone() };
+    let front = Front {
+        inputs,
+        metrics,
+        api,
+        playground: config.playground,
+        acceptor: Acceptor::plain(),
+        stop: accept_stop.clone(),
+    };
     let front = Arc::new(front);
     let accept = accept::run(listener, terminals, accept_stop, move |stream| {
         front::serve(stream, Arc::clone(&front))

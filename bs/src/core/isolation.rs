@@ -58,6 +58,16 @@ impl Isolation {
         (std::mem::replace(&mut self.found, found) != found).then_some(found)
     }
 
+    /// BSs linked to `ms`, by the newest count that says something of it.
+    pub(super) fn links_to(&self, ms: MsId, now: Millis) -> Option<u32> {
+        let fresh = self.counts.values().filter(|(_, heard)| *heard + FRESH_MS >= now);
+        let said = fresh.filter_map(|(counts, heard)| {
+            let (_, links) = counts.links.iter().find(|(id, _)| *id == ms)?;
+            Some((*heard, *links))
+        });
+        said.max().map(|(_, links)| links)
+    }
+
     /// More than half of the BSs: as many as the best linked member has, at least.
     fn most_are_linked_to(&self, ms: MsId, now: Millis) -> bool {
         let fresh = self.counts.values().filter(|(_, heard)| *heard + FRESH_MS >= now);
@@ -102,6 +112,17 @@ mod tests {
         assert_eq!(isolation.look(&[ms(1)], 10_000), None);
         isolation.heard(LinkId(1), counts(&[(1, 5), (2, 5)]), 10_000);
         assert_eq!(isolation.look(&[ms(1)], 12_001), None, "stale counts");
+    }
+
+    #[test]
+    fn the_newest_count_says_how_many_are_linked() {
+        let mut isolation = Isolation::default();
+        assert_eq!(isolation.links_to(ms(1), 0), None);
+        isolation.heard(LinkId(2), counts(&[(1, 4)]), 1_000);
+        isolation.heard(LinkId(1), counts(&[(1, 5), (2, 3)]), 1_500);
+        assert_eq!(isolation.links_to(ms(1), 2_000), Some(5));
+        assert_eq!(isolation.links_to(ms(3), 2_000), None);
+        assert_eq!(isolation.links_to(ms(1), 3_501), None, "stale counts");
     }
 
     #[test]

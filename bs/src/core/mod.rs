@@ -3,8 +3,8 @@
 //! Owns `uwMap` (the sessions, each with its end), the links to the members of the view, and the open sends.
 //! [`api`] is what crosses the border, `upstream` the open sends and the links, `follow` what a
 //! link or a view brings, `terminals` what a terminal does, `session` what one was shown, `drain`
-//! how terminals are sent elsewhere, `posts` what comes without a session. [`crate::app`] is the
-//! thin shell around it.
+//! how terminals are sent elsewhere, `posts` what comes without a session, `snapshot` what may be
+//! looked at. [`crate::app`] is the thin shell around it.
 
 pub mod api;
 mod drain;
@@ -13,6 +13,7 @@ mod isolation;
 mod measure;
 mod posts;
 mod session;
+mod snapshot;
 mod terminals;
 mod upstream;
 
@@ -29,6 +30,7 @@ use self::isolation::{Isolation, SPREAD_MS};
 pub use self::measure::{Held, Results};
 use self::posts::Posts;
 use self::session::Session;
+pub use self::snapshot::{Member, Snapshot};
 use self::upstream::Upstream;
 
 /// [`Event::Tick`] comes at least so often, in milliseconds.

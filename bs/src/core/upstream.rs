@@ -196,6 +196,11 @@ impl Upstream {
         self.members.get(&ms).copied()
     }
 
+    /// When something came last from a member to which there is a link.
+    pub(super) fn heard(&self, ms: MsId) -> Option<Millis> {
+        Some(self.links.get(&self.of_member(ms)?)?.heard)
+    }
+
     pub(super) fn welcomed(&self) -> impl Iterator<Item = LinkId> {
         self.links.iter().filter(|(_, link)| link.ms.is_some()).map(|(id, _)| *id)
     }

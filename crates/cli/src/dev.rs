@@ -65,11 +65,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let urls = servers.terminals.map(|address| format!("ws://{address}/ws"));
     let work = async {
         servers.ready().await?;
-        anstream::println!("{}", hello(&urls, servers.admin, &data.display().to_string()));
+        let page = servers.page();
+        anstream::println!("{}", hello(&page, &urls, servers.admin, &data.display().to_string()));
         if !args.no_demo {
             demo::run(&urls).await.context("the demonstration failed")?;
         }
-        anstream::println!("{}", what_next(&program(), &urls));
+        anstream::println!("{}", what_next(&program(), &page, &urls));
         stop.stopped().await;
         anyhow::Ok(())
     };
@@ -94,22 +95,24 @@ fn check_listen(listen: &[SocketAddr]) -> Result<[SocketAddr; 2], BadSetting> {
     }
 }
 
-fn hello(urls: &[String; 2], admin: SocketAddr, data: &str) -> String {
+fn hello(page: &str, urls: &[String; 2], admin: SocketAddr, data: &str) -> String {
     let mut text = styled(BOLD, "Wardlink is running: one message server, two business servers\n");
     let [one, two] = urls;
     let mode = styled(NOTE, "development mode: nobody is checked");
+    let _ = writeln!(text, "  playground {}  (a page to try it all)", styled(BOLD, page));
     let _ = writeln!(text, "  terminals  {one}  {two}  ({mode})");
     let _ = writeln!(text, "  admin      http://{admin}/view, /readyz");
     let _ = writeln!(text, "  data       {data}");
     text
 }
 
-fn what_next(program: &str, urls: &[String; 2]) -> String {
+fn what_next(program: &str, page: &str, urls: &[String; 2]) -> String {
     let [one, two] = urls;
     format!(
-        "{}\n  {program} listen --server {two} H1-W2-tablet\n  \
+        "{}\n  {page}\n\n{}\n  {program} listen --server {two} H1-W2-tablet\n  \
          {program} send --server {one} --from H1-W1-phone --wait H1-W2-tablet \"Bed 7 calls\"\n\n{}",
-        styled(BOLD, "Now you, each line in a terminal of its own:"),
+        styled(BOLD, "Now you, in a browser:"),
+        styled(BOLD, "Or each line in a terminal of its own:"),
         styled(DIM, "Ctrl-C ends it."),
     )
 }
@@ -144,8 +147,9 @@ mod tests {
     #[test]
     fn the_lines_to_copy_use_both_servers() {
         let urls = ["ws://127.0.0.1:1/ws".to_owned(), "ws://127.0.0.1:2/ws".to_owned()];
-        let text = what_next("wardlink", &urls);
+        let text = what_next("wardlink", "http://127.0.0.1:1/", &urls);
         let text = anstream::adapter::strip_str(&text).to_string();
+        assert!(text.starts_with("Now you, in a browser:\n  http://127.0.0.1:1/\n"), "{text}");
         assert!(text.contains("\n  wardlink listen --server ws://127.0.0.1:2/ws H1-W2-tablet\n"));
         assert!(
             text.contains("\n  wardlink send --server ws://127.0.0.1:1/ws --from H1-W1-phone ")

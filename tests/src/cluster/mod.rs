@@ -163,6 +163,11 @@ impl Cluster {
             flags.extend(plan.bs_flags.iter().cloned());
             cluster.bs.push(cluster.process(Program::Bs, i, flags, &plan)?);
         }
+        // Their playground pages know of each other.
+        let terminals = cluster.urls().join(",");
+        for process in &mut cluster.bs {
+            process.add_flags(&["--playground-servers", &terminals]);
+        }
         // All at once: an MS is ready when BSs are linked to it.
         let started = cluster.ms[..plan.ms].iter_mut().chain(&mut cluster.bs);
         for process in started {

@@ -104,6 +104,10 @@ impl Process {
         Ok(self)
     }
 
+    pub(super) fn add_flags(&mut self, flags: &[&str]) {
+        self.flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    }
+
     /// Starts it, on the ports that it had, and waits until it is ready. What still runs is
     /// killed first.
     ///
@@ -290,6 +294,12 @@ impl Process {
     pub fn link_url(&self) -> String {
         debug_assert_eq!(self.program, Program::Ms);
         format!("ws://127.0.0.1:{}/link", self.port)
+    }
+
+    /// The playground page of a BS.
+    pub fn playground_url(&self) -> String {
+        debug_assert_eq!(self.program, Program::Bs);
+        format!("http://127.0.0.1:{}/", self.port)
     }
 
     /// Where a BS takes terminals.

@@ -37,6 +37,7 @@ use self::refusal::Refusal;
 use super::api::{Api, Caller};
 use super::input::Input;
 use super::metrics::Metrics;
+use super::playground::Playground;
 use super::terminal;
 
 /// What every route answers.
@@ -65,6 +66,8 @@ pub(super) struct Front {
     pub(super) metrics: Arc<Metrics>,
     /// Messages over HTTP.
     pub(super) api: Api,
+    /// The page for newcomers, where there is one.
+    pub(super) playground: Option<Playground>,
     /// Clear text or TLS.
     pub(super) acceptor: Acceptor,
     /// Raised when no connection is accepted any more.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use wardlink_bs::app::Playground;
 use wardlink_ms::store::StoreUri;
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::Trigger;
@@ -15,6 +16,9 @@ use wardlink_service::tasks::Tasks;
 const JOIN: Duration = Duration::from_secs(10);
 /// Life of a message, in seconds: the default of `wardlink-ms`.
 const MESSAGE_TTL_S: u32 = 600;
+
+/// Names of the tasks.
+const BUSINESS_SERVERS: [&str; 2] = ["business server 1", "business server 2"];
 
 /// The running servers.
 pub(super) struct Servers {
@@ -60,25 +64,37 @@ impl Servers {
             "message server",
             wardlink_ms::app::run(ms, listeners, ready[0].clone(), stop.clone()),
         );
+        // All addresses first: the page that each server shows names both.
         let mut terminals = listen;
-        for (address, name) in terminals.iter_mut().zip(["business server 1", "business server 2"])
-        {
+        let mut servers = Vec::new();
+        for address in &mut terminals {
             let bs = wardlink_bs::app::Config {
                 listen: *address,
                 admin_listen: None,
                 ms: vec![format!("ws://{link}/link").parse().map_err(anyhow::Error::msg)?],
                 server: None,
+                playground: None,
                 // Ctrl-C means now.
                 drain: Duration::ZERO,
             };
             let listeners = wardlink_bs::app::Listeners::bind(&bs).await?;
             *address =
                 listeners.terminals.local_addr().context("address of the terminals' port")?;
+            servers.push((bs, listeners));
+        }
+        let page = Playground { servers: terminals.map(|at| format!("ws://{at}/ws")).to_vec() };
+        for ((mut bs, listeners), name) in servers.into_iter().zip(BUSINESS_SERVERS) {
+            bs.playground = Some(page.clone());
             let readiness = wardlink_bs::app::readiness(stop.clone());
             ready.push(readiness.clone());
             tasks.spawn(name, wardlink_bs::app::run(bs, listeners, readiness, stop.clone()));
         }
         Ok(Self { terminals, admin, ready, tasks })
+    }
+
+    /// The address of the page to try it all.
+    pub(super) fn page(&self) -> String {
+        format!("http://{}/", self.terminals[0])
     }
 
     /// Waits until terminals can be served.
