@@ -7,14 +7,15 @@ use clap::{Parser, Subcommand};
 use wardlink_service::settings::{self, BadSetting, CommonSettings};
 
 use crate::exit::{self, Exit};
-use crate::{dev, listen, send, view};
+use crate::{dev, listen, send, token, view};
 
 const EXAMPLES: &str = "\
 Examples:
   wardlink dev                                      a whole system on this machine
   wardlink listen H1-W2-tablet                      print what is sent to H1-W2-tablet
   wardlink send --from H1-W1-phone H1-W2-tablet hi  send it something
-  wardlink view H1-W2-tablet                        which message server serves it";
+  wardlink view H1-W2-tablet                        which message server serves it
+  wardlink token --key ward.key H1-W2-tablet        a token for servers that ask for one";
 
 /// Send and receive messages of terminals, and look into a deployment
 #[derive(Debug, Parser)]
@@ -35,6 +36,7 @@ enum Command {
     Dev(dev::Args),
     Listen(listen::Args),
     Send(send::Args),
+    Token(token::Args),
     View(view::Args),
 }
 
@@ -63,6 +65,7 @@ fn start(cli: Cli) -> anyhow::Result<Exit> {
             Command::Dev(args) => dev::run(args).await,
             Command::Listen(args) => listen::run(args).await,
             Command::Send(args) => send::run(args).await,
+            Command::Token(args) => token::run(args),
             Command::View(args) => view::run(args).await,
         }
     });
@@ -115,6 +118,15 @@ mod tests {
             "wardlink send --from H1-W1-a H1-W1-b",
             "wardlink send --from H1-W1-a H1-W1-b hi --ttl 5",
             "wardlink view --admin ws://a",
+            "wardlink token",
+            "wardlink token H1-W1-a",
+            "wardlink token --key k",
+            "wardlink token --key k H1-W1",
+            "wardlink token --key k --alg none H1-W1-a",
+            "wardlink token --key k --ttl 0s H1-W1-a",
+            "wardlink token --key k --send-for H1* H1-W1-a",
+            "wardlink token --new-key k H1-W1-a",
+            "wardlink token --new-key k --audience a",
             "wardlink dev --listen 8080",
         ] {
             assert_eq!(parse(line).expect_err(line).code(), settings::BAD_SETTING, "{line}");
@@ -123,7 +135,7 @@ mod tests {
 
     #[test]
     fn help_shows_examples_and_exit_codes_of_every_command() {
-        for command in ["", "dev ", "listen ", "send ", "view "] {
+        for command in ["", "dev ", "listen ", "send ", "token ", "view "] {
             let ending = parse(&format!("wardlink {command}--help")).expect_err("help");
             assert_eq!(ending.code(), 0);
             let help = ending.to_string();

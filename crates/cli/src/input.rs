@@ -1,10 +1,14 @@
 //! What the commands that connect have in common: the server, and the bodies to send.
 
 use std::io::{self, BufRead};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use wardlink_client::{ClientConfig, Outgoing, SendError, check_url};
+use wardlink_client::{
+    ClientConfig, Connector, Identity, Outgoing, SendError, TokenSource, check_url,
+};
+use wardlink_service::settings::BadSetting;
 use wardlink_wire::EndId;
 use wardlink_wire::terminal::BODY_MAX_BYTES;
 
@@ -18,15 +22,41 @@ pub(crate) struct Connect {
     #[arg(long, env = "WARDLINK_SERVER", value_name = "URL", value_delimiter = ',')]
     #[arg(default_value = "ws://127.0.0.1:8080/ws", value_parser = parse_server)]
     pub(crate) server: Vec<String>,
+
+    /// File with the token of this end, read again for each connection and when it changes
+    /// [default: development identity, without a token]
+    #[arg(long, env = "WARDLINK_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// File with the certificate authorities to trust for wss:// [default: those of this system]
+    #[arg(long, env = "WARDLINK_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 impl Connect {
-    /// A client of these servers. The identity is that of development mode.
-    pub(crate) fn config(&self, end: EndId) -> ClientConfig {
+    /// A client of these servers.
+    ///
+    /// # Errors
+    /// When a file that is named cannot be used.
+    pub(crate) fn config(&self, end: EndId) -> Result<ClientConfig, BadSetting> {
         let mut config = ClientConfig::new("", end);
         config.urls.clone_from(&self.server);
-        config
+        if let Some(path) = &self.token_file {
+            // Only whether it is there: a pipe could not be read again.
+            std::fs::metadata(path).map_err(|error| unreadable("--token-file", path, &error))?;
+            config.identity = Identity::Bearer(TokenSource::file(path));
+        }
+        if self.server.iter().any(|url| url.starts_with("wss:")) {
+            let connector = Connector::new(self.ca.clone(), None);
+            config.tls = Some(connector.map_err(|error| BadSetting::new("--ca", error.line()))?);
+        }
+        Ok(config)
     }
+}
+
+/// A file that a setting names and that cannot be read.
+pub(crate) fn unreadable(setting: &'static str, path: &Path, error: &io::Error) -> BadSetting {
+    BadSetting::new(setting, format!("{} cannot be read: {error}", path.display()))
 }
 
 fn parse_server(text: &str) -> Result<String, String> {

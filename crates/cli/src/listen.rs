@@ -17,6 +17,7 @@ Examples:
   wardlink listen H1-W2-tablet
   wardlink listen H1-W2-tablet --count 1 --json
   wardlink listen H1-W2-tablet --server ws://10.0.0.5:8080/ws,ws://10.0.0.6:8080/ws
+  wardlink listen H1-W2-tablet --server wss://bs.ward:8443/ws --ca ca.pem --token-file tablet.jwt
 
 Each message is acknowledged once it is printed. Whoever else is connected as this end is
 replaced; when somebody replaces this program, it ends with exit code 1.";
@@ -45,7 +46,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let (trigger, stop) = stop::channel();
     stop::signals(trigger)?;
-    let mut config = args.connect.config(args.end);
+    let mut config = args.connect.config(args.end)?;
     config.ack = AckMode::Manual;
     let (client, messages) = Client::connect(config)?;
     let exit = tokio::select! {

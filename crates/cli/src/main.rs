@@ -11,6 +11,7 @@ mod listen;
 mod send;
 mod show;
 mod status;
+mod token;
 mod view;
 
 fn main() -> std::process::ExitCode {

@@ -22,6 +22,7 @@ const EXAMPLES: &str = "\
 Examples:
   wardlink send --from H1-W1-phone H1-W2-tablet \"Bed 7 calls\"
   wardlink send --from H1-W1-phone H1-W2-tablet '{\"bed\":7}' --ttl 60s --wait
+  wardlink send --token-file phone.jwt --from H1-W1-phone H1-W2-tablet hi
   tail -f alarms.jsonl | wardlink send --from H1-W1-gateway H1-W2-tablet - --json
 
 A BODY that is JSON is sent as it is, any other as a string. The program always waits for the
@@ -74,7 +75,7 @@ pub(crate) async fn run(mut args: Args) -> anyhow::Result<Exit> {
     if args.id.is_some() && (args.bodies.len() != 1 || args.bodies[0] == "-") {
         return Err(BadSetting::new("--id", "expected one BODY beside it").into());
     }
-    let mut config = args.connect.config(args.from.clone());
+    let mut config = args.connect.config(args.from.clone())?;
     config.send_deadline = args.timeout;
     let (client, messages) = Client::connect(config)?;
     // What waits for the sender's end stays where it is.
@@ -95,6 +96,12 @@ pub(crate) async fn run(mut args: Args) -> anyhow::Result<Exit> {
         exit = work => exit,
         never = narration => never,
     };
+    // Why nothing more will come of what has no good result.
+    if let (Ok(Exit::Failed | Exit::Unknown), Status::Ended(ended)) =
+        (&exit, &*client.status().borrow())
+    {
+        anstream::eprintln!("{}", show::error(&(*ended).into()));
+    }
     client.close().await;
     exit
 }

@@ -38,6 +38,8 @@ const BUFFER_BYTES: usize = 4 * 1024;
 const WRITE_BUFFER_MAX_BYTES: usize = 2 * TERMINAL_FRAME_MAX_BYTES;
 /// Frames that are read before what was written must be flushed.
 const READS_PER_FLUSH: u32 = 32;
+/// Longest text of a refusal that is kept.
+const REFUSAL_MAX_CHARS: usize = 200;
 /// Close code of a close frame without one (RFC 6455, section 7.4.1).
 const NO_CODE: u16 = 1005;
 
@@ -273,9 +275,20 @@ async fn handshake(
         .max_frame_size(Some(TERMINAL_FRAME_MAX_BYTES));
     match client_async_with_config(request, stream, Some(config)).await {
         Ok((stream, _)) => Ok(stream),
-        Err(WsError::Http(response)) => Err(ConnectError::Refused(response.status().as_u16())),
+        Err(WsError::Http(response)) => Err(ConnectError::Refused {
+            status: response.status().as_u16(),
+            text: first_line(response.body().as_deref().unwrap_or_default()),
+        }),
         Err(error) => Err(ConnectError::Handshake(Box::new(error))),
     }
+}
+
+/// What a server says, as far as a person may want to read it: whoever answers may not be one of
+/// ours.
+fn first_line(body: &[u8]) -> String {
+    let body = String::from_utf8_lossy(body);
+    let line = body.lines().next().unwrap_or_default().trim();
+    line.chars().filter(|c| !c.is_control()).take(REFUSAL_MAX_CHARS).collect()
 }
 
 /// A connection to the server, encrypted where its URL says so.

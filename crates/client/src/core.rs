@@ -52,7 +52,8 @@ enum State {
 ///
 /// Each send is resolved exactly once, at its deadline at the latest. What has no result is written
 /// on each new session in the original order under the same id; `rejected` there is `unknown`
-/// here, for the earlier copy may have arrived. A message is shown once while it
+/// here, for the earlier copy may have arrived. Nothing is sent before a first `welcome` has named
+/// the end that [`CoreConfig::end`] demands. A message is shown once while it
 /// is remembered: for the message TTL, the last 65,536. An acknowledgement names only what
 /// [`Event::Processed`] has named, on any session.
 #[derive(Debug)]
@@ -67,6 +68,9 @@ pub struct Core<H> {
     credit: usize,
     body_max: usize,
     remember: Duration,
+    /// Whether the identity may still turn out to be another end's: nothing is sent until then,
+    /// for it would be in that end's name.
+    doubted: bool,
     actions: VecDeque<Action<H>>,
 }
 
@@ -75,6 +79,7 @@ impl<H> Core<H> {
     pub fn new(config: CoreConfig, now: Duration) -> Self {
         let mut core = Self {
             retry: Retry::new(&config),
+            doubted: config.end.is_some(),
             config,
             state: State::Waiting { until: now },
             n: 0,
@@ -126,6 +131,9 @@ impl<H> Core<H> {
         let State::Open(session) = &mut self.state else { return None };
         if let Some(token) = session.take_token() {
             return Some(Up::Token(token));
+        }
+        if self.doubted {
+            return None;
         }
         if let Some(seq) = self.seen.take_ack() {
             return Some(Up::Ack { seq });
@@ -208,6 +216,7 @@ impl<H> Core<H> {
                 self.credit = usize::try_from(limits.open_sends).unwrap_or(usize::MAX).max(1);
                 self.body_max = usize::try_from(limits.body_bytes).unwrap_or(usize::MAX);
                 self.remember = Duration::from_secs(limits.ttl_s.into());
+                self.doubted = false;
                 if let State::Open(open) = &mut self.state {
                     open.welcomed = true;
                 }

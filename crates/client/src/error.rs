@@ -44,8 +44,13 @@ pub enum ConnectError {
         source: std::io::Error,
     },
     /// The server answered with an HTTP status in place of a WebSocket.
-    #[error("refused with HTTP status {0}")]
-    Refused(u16),
+    #[error("refused with HTTP status {status}{}", said(.text))]
+    Refused {
+        /// The status.
+        status: u16,
+        /// The first line of what the server says of it, shortened; empty where it says nothing.
+        text: String,
+    },
     /// What answers is no such server.
     #[error("no WebSocket of this protocol")]
     Handshake(#[source] Box<tokio_tungstenite::tungstenite::Error>),
@@ -58,10 +63,14 @@ impl ConnectError {
     /// The HTTP status by which the server refused, where it did.
     pub fn status(&self) -> Option<u16> {
         match self {
-            ConnectError::Refused(status) => Some(*status),
+            ConnectError::Refused { status, .. } => Some(*status),
             _ => None,
         }
     }
+}
+
+fn said(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
 }
 
 /// Why a connection ended.

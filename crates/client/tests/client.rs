@@ -290,10 +290,12 @@ async fn a_silent_server_is_found_after_60_s() {
 }
 
 #[tokio::test]
-async fn a_refusal_names_its_status() {
+async fn a_refusal_names_its_status_and_what_the_server_says() {
     let server = Server::start().await;
     let (connection, ()) = tokio::join!(connect(&server), server.refuse(401));
-    assert!(matches!(connection, Err(ConnectError::Refused(401))));
+    let error = connection.expect_err("refused");
+    assert_eq!(error.status(), Some(401));
+    assert_eq!(error.to_string(), "refused with HTTP status 401: token has expired");
 }
 
 async fn connect(server: &Server) -> Result<Connection, ConnectError> {

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,12 +16,16 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
+use wardlink_identity::{Keys, Rules, Verifier};
 use wardlink_wire::terminal::{Down, DownMessage, Limits, Up, UpSend};
 use wardlink_wire::{CloseCode, EndId, MessageId, Outcome, Reason};
 
 /// A send to this end has no result, one to the next is refused.
 pub(crate) const SILENT: &str = "H1-X-silent";
 pub(crate) const REFUSED: &str = "H1-X-refused";
+
+/// Signs the tokens that the servers take.
+pub(crate) const SECRET: &str = "a secret for tests, which nobody else has";
 
 pub(crate) struct Network {
     pub(crate) urls: [String; 2],
@@ -60,13 +65,22 @@ async fn serve(shared: Arc<Mutex<Shared>>) -> String {
     url
 }
 
+/// The end of a token that is signed with [`SECRET`].
+fn bearer(request: &Request) -> Option<EndId> {
+    let header = request.headers().get("Authorization")?.to_str().ok()?;
+    let keys = Keys::from_file(SECRET.as_bytes()).expect("keys");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("time").as_secs();
+    let token = header.strip_prefix("Bearer ")?;
+    Verifier::new(keys, Rules::default()).verify(token, now).ok().map(|identity| identity.end)
+}
+
 async fn session(stream: TcpStream, shared: Arc<Mutex<Shared>>) {
     let mut end = None;
     let callback = |request: &Request, mut response: Response| {
         let query = request.uri().query().unwrap_or_default();
         let value = |name| query.split('&').find_map(|pair| pair.strip_prefix(name));
         let parts = ["hospitalCode=", "hosareaCode=", "uid="].map(|name| value(name).unwrap_or(""));
-        end = EndId::new(parts[0], parts[1], parts[2]).ok();
+        end = EndId::new(parts[0], parts[1], parts[2]).ok().or_else(|| bearer(request));
         let protocol = HeaderValue::from_static("wardlink.v1");
         response.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
         Ok(response)

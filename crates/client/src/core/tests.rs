@@ -503,6 +503,20 @@ fn without_another_token_a_refused_identity_is_the_end() {
 }
 
 #[test]
+fn nothing_is_sent_until_a_first_welcome_names_the_own_end() {
+    let end = Some("H1-A1-a".parse().expect("end"));
+    let mut core = Core::new(CoreConfig { end, ..CoreConfig::default() }, ms(0));
+    actions(&mut core);
+    core.handle(ms(0), Event::Connected { n: 1, held: None });
+    send(&mut core, ms(1), "m1");
+    assert!(writes(&mut core).is_empty());
+    down(&mut core, ms(2), welcome(100));
+    assert_eq!(writes(&mut core), ["m1"]);
+    reconnect(&mut core, ms(3), None);
+    assert_eq!(writes(&mut core), ["m1"], "the first welcome is enough");
+}
+
+#[test]
 fn the_token_of_another_end_is_the_end() {
     let mut core = open_by_token();
     let now = reconnect(&mut core, ms(1), None);

@@ -65,7 +65,7 @@ impl Server {
     pub(crate) async fn refuse(&self, status: u16) {
         let (stream, _) = soon(self.listener.accept()).await.expect("accept");
         let callback = |_: &Request, _: Response| {
-            let mut response = ErrorResponse::new(None);
+            let mut response = ErrorResponse::new(Some("token has expired\nmore".to_owned()));
             *response.status_mut() = StatusCode::from_u16(status).expect("status");
             Err(response)
         };
