@@ -100,6 +100,8 @@ pub struct Counters {
     pub expired: u64,
     /// Sends that reached their deadline here.
     pub late: u64,
+    /// Sends refused as `overloaded`: beyond what a session, or this BS, may have open.
+    pub refused: u64,
     /// Links closed by this BS.
     pub closed: u64,
     /// Sessions that were asked to connect elsewhere, all at one time.

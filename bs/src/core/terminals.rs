@@ -184,6 +184,7 @@ impl Core {
         // Beyond twice the limit that the terminal was told, where the shell stops reading it,
         // nothing honest arrives.
         if full || entry.open_sends() > limit * 2 {
+            self.counters.refused += 1;
             return refuse(send.id, Reason::Overloaded, actions);
         }
         let deadline = now + Millis::from(self.config.deadline_ms);

@@ -18,6 +18,8 @@ use super::api::{Action, LinkId, Millis};
 /// Items that wait on one link for a view. An MS sends the view first, so there are none unless
 /// this BS refused that view.
 const PARKED_MAX: usize = 16_384;
+/// Bytes of bodies that wait so: 64 windows of the largest size.
+const PARKED_BYTES: usize = 16 << 20;
 
 /// Who asked for a send, and is told its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +103,7 @@ pub(super) struct Link {
     turn: Partition,
     parked: BTreeMap<Partition, Vec<ToBs>>,
     parked_items: usize,
+    parked_bytes: usize,
 }
 
 impl Link {
@@ -161,6 +164,7 @@ impl Upstream {
             turn: Partition(0),
             parked: BTreeMap::new(),
             parked_items: 0,
+            parked_bytes: 0,
         };
         self.links.insert(link, fresh);
         self.link_number += 1;
@@ -397,12 +401,15 @@ impl Upstream {
         self.links.get(&link).is_some_and(|link| link.parked.contains_key(&partition))
     }
 
-    /// Lets an item wait for the view. False where too many do.
+    /// Lets an item wait for the view. False where too much does.
     pub(super) fn park(&mut self, link: LinkId, partition: Partition, item: ToBs) -> bool {
         let Some(entry) = self.links.get_mut(&link) else { return true };
+        if let ToBs::Deliver(deliver) = &item {
+            entry.parked_bytes += deliver.body.len();
+        }
         entry.parked_items += 1;
         entry.parked.entry(partition).or_default().push(item);
-        entry.parked_items <= PARKED_MAX
+        entry.parked_items <= PARKED_MAX && entry.parked_bytes <= PARKED_BYTES
     }
 
     /// All that waited for a view, by link.
@@ -410,7 +417,7 @@ impl Upstream {
         let mut all = Vec::new();
         for (id, link) in &mut self.links {
             if !link.parked.is_empty() {
-                link.parked_items = 0;
+                (link.parked_items, link.parked_bytes) = (0, 0);
                 all.push((*id, std::mem::take(&mut link.parked).into_values().flatten().collect()));
             }
         }
@@ -421,6 +428,33 @@ impl Upstream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_for_a_view_is_bounded_in_number_and_in_bytes() {
+        let deliver = |bytes: usize| {
+            let stamp = wardlink_wire::Stamp { epoch: Epoch(1), count: 1 };
+            ToBs::Deliver(wardlink_wire::link::Deliver {
+                epoch: Epoch(1),
+                end: "H-A-b".parse().unwrap(),
+                body: vec![b'1'; bytes].into(),
+                from: None,
+                id: "m".parse().unwrap(),
+                create_at_ms: 0,
+                expire_at_ms: 1,
+                session: SessionId(uuid::Uuid::nil()),
+                stamp,
+                redelivered: false,
+            })
+        };
+        let mut up = Upstream::new(1);
+        up.open(LinkId(1), 0);
+        let fits = |up: &mut Upstream, bytes| {
+            (0..).take_while(|_| up.park(LinkId(1), Partition(1), deliver(bytes))).count()
+        };
+        assert_eq!(fits(&mut up, 0), PARKED_MAX);
+        up.unpark();
+        assert_eq!(fits(&mut up, 64 << 10), PARKED_BYTES >> 16);
+    }
 
     #[test]
     fn what_expires_while_there_is_no_owner_leaves_nothing_behind() {

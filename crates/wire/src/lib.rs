@@ -5,6 +5,7 @@
 //! It performs no I/O and decides nothing: who may send what, and what follows from it, is for
 //! the crates that use it.
 
+mod body;
 pub mod close;
 pub mod id;
 pub mod link;

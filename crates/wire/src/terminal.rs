@@ -13,6 +13,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+pub use crate::body::{BODY_DEPTH_MAX, BODY_MAX_BYTES};
 use crate::id::{EndId, MessageId, ServerId, SessionId};
 use crate::outcome::{Outcome, Reason};
 
@@ -20,11 +21,6 @@ use crate::outcome::{Outcome, Reason};
 pub const TERMINAL_PATH: &str = "/ws";
 /// WebSocket sub-protocol of a terminal; a terminal that names none speaks the same.
 pub const TERMINAL_SUBPROTOCOL: &str = "wardlink.v1";
-/// Largest body of a message, in bytes of its JSON text.
-pub const BODY_MAX_BYTES: usize = 64 * 1024;
-/// How deep the arrays and objects of a body may be nested: what common JSON parsers take. A
-/// deeper one could end the program of the terminal that it is for.
-pub const BODY_DEPTH_MAX: usize = 128;
 /// Largest frame of the terminal protocol, in bytes: a body and its envelope.
 pub const TERMINAL_FRAME_MAX_BYTES: usize = 66 * 1024;
 

@@ -5,8 +5,9 @@ mod strategies;
 use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use wardlink_wire::Epoch;
 use wardlink_wire::link::json::decode_plain;
-use wardlink_wire::link::{ErrorCode, ErrorItem, FRAME_MAX_ITEMS, FrameError, ToBs, ToMs};
+use wardlink_wire::link::{ErrorCode, ErrorItem, FRAME_MAX_ITEMS, FrameError, Send, ToBs, ToMs};
 use wardlink_wire::link::{json, proto};
 use wardlink_wire::terminal::{BODY_DEPTH_MAX, BODY_MAX_BYTES, BadUp, Down, TerminalError, Up};
 
@@ -215,6 +216,48 @@ fn items_without_a_body_are_bounded() {
 
 fn too_large<T: std::fmt::Debug>(items: Result<Vec<Result<T, ErrorItem>>, FrameError>) -> String {
     items.unwrap().remove(0).unwrap_err().text
+}
+
+#[test]
+fn a_bs_cannot_make_a_message_of_what_is_no_body() {
+    let send = |body: &str| {
+        ToMs::Send(Send {
+            epoch: Epoch(1),
+            end: "H1-A2-u7".parse().unwrap(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            from: None,
+            id: "m".parse().unwrap(),
+            seq: 1,
+            deadline_ms: 1_000,
+            ttl_s: None,
+            again: false,
+        })
+    };
+    let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
+    let large = format!("\"{}\"", "x".repeat(BODY_MAX_BYTES - 1));
+    for (body, text) in [
+        (r#"1,"type":"welcome""#, "messageContent: no JSON value"),
+        ("{", "messageContent: no JSON value"),
+        (deep.as_str(), "messageContent: nested deeper than 128"),
+        (large.as_str(), "messageContent: larger than 65536 bytes"),
+    ] {
+        let mut frame = BytesMut::new();
+        proto::encode_to_ms(&[send("1"), send(body), send("2")], &mut frame);
+        let items = proto::decode_to_ms(frame.freeze()).unwrap();
+        let bad = items[1].as_ref().unwrap_err();
+        assert_eq!(
+            (bad.code, bad.text.as_str(), bad.about.as_str()),
+            (ErrorCode::Malformed, text, "2")
+        );
+        assert!(items[0].is_ok() && items[2].is_ok(), "it costs only its item");
+        if body == deep || body == large {
+            let items = json::decode_to_ms(&json::encode_to_ms(&[send(body)])).unwrap();
+            assert_eq!(items[0].as_ref().unwrap_err().text, text);
+            let plain =
+                format!(r#"{{"type":2,"endIdentifer":"H1-A2-u7","messageContent":{body}}}"#);
+            assert_eq!(decode_plain(&plain).unwrap()[0].as_ref().unwrap_err().text, text);
+        }
+    }
 }
 
 #[test]

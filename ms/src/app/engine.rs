@@ -157,19 +157,19 @@ impl Engine {
                     self.event(Event::LinkOpened { link, plain });
                 }
             }
-            Input::Items(link, items) => {
+            Input::Items(link, items, _turn) => {
                 if let Some(ToMs::Hello(hello)) = items.first() {
                     tracing::info!(link = link.0, server = %hello.server_id, "business server linked");
                 }
                 self.event(Event::Items(link, items));
             }
-            Input::Plain(link, items) => self.event(Event::Plain(link, items)),
+            Input::Plain(link, items, _turn) => self.event(Event::Plain(link, items)),
             Input::PlainWritten(link, written) => {
                 for (end, stamp) in written {
                     self.event(Event::PlainWritten(link, end, stamp));
                 }
             }
-            Input::Heard(link) => self.event(Event::Heard(link)),
+            Input::Heard(link, _turn) => self.event(Event::Heard(link)),
             Input::Unusable(link, errors) => {
                 let answers = errors.into_iter().map(|error| Out::Item(ToBs::Error(error)));
                 self.outbox.entry(link).or_default().extend(answers);

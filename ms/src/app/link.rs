@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
@@ -28,6 +28,9 @@ use crate::core::api::{LinkId, PlainItem};
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long the last frames of a link, a close frame among them, may take.
 const LAST: Duration = Duration::from_secs(1);
+/// Frames of one link that wait for the engine: one, while the next is read. A frame's items take
+/// 16 ms at the most (8,192 at 2 µs), so a link waits so long twice for each that floods.
+const TURNS: usize = 2;
 
 /// Serves one accepted connection until it ends.
 pub(super) async fn serve(stream: TcpStream, inputs: mpsc::Sender<Input>) {
@@ -90,24 +93,26 @@ async fn read(
     text: &AtomicBool,
     inputs: &mpsc::Sender<Input>,
 ) {
+    let turns = Arc::new(Semaphore::new(TURNS));
     while let Some(Ok(message)) = source.next().await {
+        let Ok(turn) = turns.clone().acquire_owned().await else { return };
         let input = match message {
             Message::Binary(_) | Message::Text(_) if plain => match plain_items(&message) {
-                Ok(items) => Input::Plain(link, items),
+                Ok(items) => Input::Plain(link, items, turn),
                 Err(error) => return complain(link, error, inputs).await,
             },
             Message::Binary(frame) => match items(link, proto::decode_to_ms(frame), inputs).await {
-                Some(items) => Input::Items(link, items),
+                Some(items) => Input::Items(link, items, turn),
                 None => return,
             },
             Message::Text(frame) => {
                 text.store(true, Ordering::Relaxed);
                 match items(link, json::decode_to_ms(&frame), inputs).await {
-                    Some(items) => Input::Items(link, items),
+                    Some(items) => Input::Items(link, items, turn),
                     None => return,
                 }
             }
-            Message::Ping(_) | Message::Pong(_) => Input::Heard(link),
+            Message::Ping(_) | Message::Pong(_) => Input::Heard(link, turn),
             Message::Close(_) | Message::Frame(_) => return,
         };
         if inputs.send(input).await.is_err() {
@@ -157,4 +162,59 @@ fn plain_items(message: &Message) -> Result<Vec<PlainItem>, FrameError> {
             }
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use futures_util::SinkExt;
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+    use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+    use super::*;
+
+    async fn connect(address: SocketAddr) -> WebSocketStream<MaybeTlsStream<TcpStream>> {
+        let mut request = format!("ws://{address}/link").into_client_request().unwrap();
+        let name = HeaderValue::from_static(LINK_SUBPROTOCOL);
+        request.headers_mut().insert("sec-websocket-protocol", name);
+        connect_async(request).await.unwrap().0
+    }
+
+    #[tokio::test]
+    async fn a_link_that_floods_has_few_frames_before_the_engine_and_others_get_through() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (inputs, mut events) = mpsc::channel(64);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, inputs.clone()));
+            }
+        });
+        let frame = || Message::text(r#"{"type":7,"code":"malformed","text":"","about":""}"#);
+        let mut flood = connect(address).await;
+        for _ in 0..1_000 {
+            flood.feed(frame()).await.unwrap();
+        }
+        flood.flush().await.unwrap();
+        let mut other = connect(address).await;
+        other.send(frame()).await.unwrap();
+        // What came is kept: the engine is not done with any of it.
+        let (mut kept, mut queues) = (Vec::new(), Vec::new());
+        let mut links = 0;
+        loop {
+            match events.recv().await.unwrap() {
+                Input::LinkOpened { queue, id, .. } => {
+                    links += 1;
+                    queues.push(queue);
+                    id.send(LinkId(links)).unwrap();
+                }
+                input @ Input::Items(LinkId(1), ..) => kept.push(input),
+                Input::Items(LinkId(2), ..) => break,
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+        assert!(kept.len() <= TURNS, "{} frames of one link before the engine", kept.len());
+    }
 }

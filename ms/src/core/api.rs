@@ -222,6 +222,12 @@ pub struct Snapshot {
     pub links: usize,
     /// Lanes here.
     pub lanes: usize,
+    /// Database operations under way or waiting for their call.
+    pub operations: usize,
+    /// Sends of all links without a result.
+    pub open_sends: usize,
+    /// Items that wait for a view.
+    pub parked: usize,
 }
 
 /// Why an MS changes the view.

@@ -11,7 +11,7 @@ use wardlink_wire::{
 
 use super::Core;
 use super::api::{Action, LinkId, Millis, PlainItem};
-use super::links::{PARKED_MAX, Verdict};
+use super::links::Verdict;
 use crate::store::OpTime;
 
 /// A view number further ahead of the database's operation time than this cannot be, in seconds.
@@ -181,6 +181,12 @@ impl Core {
             return self.close(link, CloseCode::ImpossibleView, now, actions);
         }
         let partition = end.partition();
+        let max = self.hub.config.ends_max;
+        if matches!(item, ToMs::Register(_) | ToMs::Unregister(_))
+            && self.hub.links.get_mut(link).is_some_and(|entry| !entry.claim(max))
+        {
+            return self.close(link, CloseCode::Overloaded, now, actions);
+        }
         let waits = self.hub.links.get(link).is_some_and(|l| l.parked.contains_key(&partition));
         match self.gate(partition, epoch) {
             Gate::Open if !waits => self.handle(link, partition, item, now, actions),
@@ -193,9 +199,7 @@ impl Core {
                 self.member.want_view();
                 let Some(entry) = self.hub.links.get_mut(link) else { return };
                 self.hub.counters.parked += 1;
-                entry.parked_items += 1;
-                entry.parked.entry(partition).or_default().push(item);
-                if entry.parked_items > PARKED_MAX {
+                if !entry.park(partition, item) {
                     self.close(link, CloseCode::Overloaded, now, actions);
                 }
             }
@@ -225,20 +229,18 @@ impl Core {
                 });
             }
             ToMs::Send(send) => {
-                let limit = hub.config.credit as usize * 2;
-                if let Some(entry) = hub.links.get_mut(link) {
-                    if entry.open >= limit {
-                        let outcome = if send.again { Outcome::Unknown } else { Outcome::Rejected };
-                        let reason = Some(Reason::Overloaded);
-                        hub.results.count(outcome, reason, None);
-                        let result =
-                            SendResult { epoch: send.epoch, seq: send.seq, outcome, reason };
-                        if !entry.plain {
-                            actions.push(Action::Send(link, ToBs::Result(result)));
-                        }
-                        return;
+                let credit = hub.config.credit as usize;
+                if let Some(entry) = hub.links.get_mut(link)
+                    && !entry.take_send(send.body.len(), credit)
+                {
+                    let outcome = if send.again { Outcome::Unknown } else { Outcome::Rejected };
+                    let reason = Some(Reason::Overloaded);
+                    hub.results.count(outcome, reason, None);
+                    let result = SendResult { epoch: send.epoch, seq: send.seq, outcome, reason };
+                    if !entry.plain {
+                        actions.push(Action::Send(link, ToBs::Result(result)));
                     }
-                    entry.open += 1;
+                    return;
                 }
                 let end = send.end.clone();
                 part.lane(hub, &end, true, now, actions, |lane, env| lane.send(env, link, send));

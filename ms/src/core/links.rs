@@ -1,16 +1,21 @@
-//! `swMap`: the links of BSs, by link and by server id.
+//! `swMap`: the links of BSs, by link and by server id, and what each may have here at most.
 
 use std::collections::{BTreeMap, HashMap};
 
+use rustc_hash::FxHashMap;
 use wardlink_wire::link::{Hello, ToMs};
 use wardlink_wire::{MsId, Partition, ServerId, StartId, ViewNumber};
 
 use super::Held;
 use super::api::{LinkId, Millis};
 
-/// Items that wait on one link for a view that the MS has not read yet. The link's credit bounds
-/// what an honest BS can have there.
-pub(super) const PARKED_MAX: usize = 65_536;
+/// Items that wait on one link for a view that the MS has not read yet: all that a BS may have
+/// open (65,536 sends), and three registers or unregisters of each of its 100,000 terminals.
+pub(super) const PARKED_MAX: usize = 400_000;
+/// Bytes of bodies that wait so: all that a BS may have open.
+pub(super) const PARKED_BYTES: usize = 64 << 20;
+/// Bytes of bodies of one link's open sends: twice what a BS holds, like their number.
+pub(super) const OPEN_BYTES: usize = 128 << 20;
 
 /// One link of one BS.
 #[derive(Debug)]
@@ -20,11 +25,49 @@ pub(super) struct Link {
     pub(super) plain: bool,
     pub(super) opened: Millis,
     pub(super) heard: Millis,
-    /// Sends that were accepted and have no result yet.
+    /// Sends that were accepted and have no result yet, and the bytes of their bodies.
     pub(super) open: usize,
+    pub(super) open_bytes: usize,
+    /// Routes and claims when they were counted last, and the registers and unregisters since.
+    pub(super) ends: usize,
     /// Items of a higher epoch and what follows them, by partition.
     pub(super) parked: BTreeMap<Partition, Vec<ToMs>>,
     pub(super) parked_items: usize,
+    pub(super) parked_bytes: usize,
+}
+
+impl Link {
+    /// Lets an item wait for the view. False where too much does.
+    pub(super) fn park(&mut self, partition: Partition, item: ToMs) -> bool {
+        if let ToMs::Send(send) = &item {
+            self.parked_bytes += send.body.len();
+        }
+        self.parked_items += 1;
+        self.parked.entry(partition).or_default().push(item);
+        self.parked_items <= PARKED_MAX && self.parked_bytes <= PARKED_BYTES
+    }
+
+    /// All that waited for the view, partition by partition.
+    pub(super) fn unpark(&mut self) -> BTreeMap<Partition, Vec<ToMs>> {
+        (self.parked_items, self.parked_bytes) = (0, 0);
+        std::mem::take(&mut self.parked)
+    }
+
+    /// A register or unregister came. False where there are more than a BS can have.
+    pub(super) fn claim(&mut self, max: usize) -> bool {
+        self.ends += 1;
+        self.ends <= max
+    }
+
+    /// A send of `bytes` came. False where the link has too much open; it is not counted then.
+    pub(super) fn take_send(&mut self, bytes: usize, credit: usize) -> bool {
+        let takes = self.open < credit * 2 && self.open_bytes + bytes <= OPEN_BYTES;
+        if takes {
+            self.open += 1;
+            self.open_bytes += bytes;
+        }
+        takes
+    }
 }
 
 /// What a hello said, and what came after it.
@@ -77,8 +120,11 @@ impl Links {
             opened: now,
             heard: now,
             open: 0,
+            open_bytes: 0,
+            ends: 0,
             parked: BTreeMap::new(),
             parked_items: 0,
+            parked_bytes: 0,
         };
         self.by_link.insert(link, fresh);
     }
@@ -137,12 +183,13 @@ impl Links {
         self.by_link.get(&link).is_some_and(|link| link.plain)
     }
 
-    /// A send of this link is not open any more. False where the link is gone or plain: nobody
-    /// is to be told.
-    pub(super) fn settle(&mut self, link: LinkId) -> bool {
+    /// A send of `bytes` of this link is not open any more. False where the link is gone or plain:
+    /// nobody is to be told.
+    pub(super) fn settle(&mut self, link: LinkId, bytes: usize) -> bool {
         match self.by_link.get_mut(&link) {
             Some(link) => {
                 link.open = link.open.saturating_sub(1);
+                link.open_bytes = link.open_bytes.saturating_sub(bytes);
                 !link.plain
             }
             None => false,
@@ -156,6 +203,20 @@ impl Links {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (LinkId, &mut Link)> {
         self.by_link.iter_mut().map(|(id, link)| (*id, link))
+    }
+
+    /// Routes and claims were counted anew.
+    pub(super) fn counted(&mut self, ends: &FxHashMap<LinkId, usize>) {
+        for (id, link) in &mut self.by_link {
+            link.ends = ends.get(id).copied().unwrap_or(0);
+        }
+    }
+
+    /// Sends that are open on all links, and items that wait for a view.
+    pub(super) fn depths(&self) -> (usize, usize) {
+        self.by_link
+            .values()
+            .fold((0, 0), |(open, parked), link| (open + link.open, parked + link.parked_items))
     }
 
     /// How many of the BSs linked here miss `ms`.
@@ -204,6 +265,40 @@ mod tests {
             view: ViewNumber(0),
             misses: vec![],
         }
+    }
+
+    #[test]
+    fn what_a_link_may_have_here_is_bounded_in_number_and_in_bytes() {
+        let mut links = Links::default();
+        links.open(LinkId(1), None, 0);
+        let link = links.get_mut(LinkId(1)).unwrap();
+        assert_eq!((0..).take_while(|_| link.take_send(1, 10)).count(), 20, "twice the credit");
+        links.settle(LinkId(1), 1);
+        let link = links.get_mut(LinkId(1)).unwrap();
+        assert!(!link.take_send(OPEN_BYTES - 18, 10));
+        assert!(link.take_send(OPEN_BYTES - 19, 10));
+        let send = |bytes: usize| {
+            ToMs::Send(wardlink_wire::link::Send {
+                epoch: wardlink_wire::Epoch(1),
+                end: "H-A-b".parse().unwrap(),
+                body: vec![b'1'; bytes].into(),
+                from: None,
+                id: "m".parse().unwrap(),
+                seq: 1,
+                deadline_ms: 1,
+                ttl_s: None,
+                again: false,
+            })
+        };
+        let big = send(1 << 20);
+        let fits = (0..).take_while(|_| link.park(Partition(1), big.clone())).count();
+        assert_eq!(fits, PARKED_BYTES >> 20);
+        link.unpark();
+        let fits = (0..).take_while(|_| link.park(Partition(1), send(0))).count();
+        assert_eq!(fits, PARKED_MAX);
+        assert_eq!((0..).take_while(|_| link.claim(7)).count(), 7);
+        links.counted(&FxHashMap::default());
+        assert!(links.get_mut(LinkId(1)).unwrap().claim(7), "counted anew");
     }
 
     #[test]

@@ -47,6 +47,8 @@ const SILENT_MS: Millis = 5_000;
 /// A tick that comes later than this says that this process stood still, in milliseconds: no
 /// timer is believed then.
 const LATE_MS: Millis = 1_000;
+/// Between two counts of what each link has here, in milliseconds.
+const COUNT_MS: Millis = 1_000;
 /// A partition that is new here waits at most so long for the linked BSs, in milliseconds.
 const SETTLE_MS: Millis = 1_000;
 
@@ -58,6 +60,13 @@ pub struct Config {
     /// Sends that a link may have open: as many as a BS holds at all, so that messages to
     /// terminals that do not acknowledge hold up nobody else's. A BS bounds their bytes.
     pub credit: u32,
+    /// Routes, registers and unregisters of one link. A BS takes 100,000 terminals: a route each,
+    /// and between two counts, which are a second apart, a register for each of two views and one
+    /// that is repeated.
+    pub ends_max: usize,
+    /// While there are more lanes than this, one at rest gives its memory back at once: as many as
+    /// two BSs have terminals. Each end that is sent to has a lane, also one that does not exist.
+    pub lanes_rest: usize,
     /// Messages that a mailbox may hold.
     pub mailbox_max: usize,
     /// More waiting messages of one end than this go to the mailbox.
@@ -79,6 +88,8 @@ impl Default for Config {
         Self {
             message_ttl_s: 600,
             credit: 65_536,
+            ends_max: 400_000,
+            lanes_rest: 200_000,
             mailbox_max: 10_000,
             queue_spill: 512,
             window_max: 256,
@@ -126,6 +137,8 @@ struct Hub {
     need_view: Vec<(Partition, Epoch, EndId)>,
     /// A stamp of a higher epoch than one's own was met in the database.
     anew: Option<(Partition, Epoch)>,
+    /// Whether lanes at rest keep what they know of their mailbox for a while.
+    may_rest: bool,
 }
 
 impl Hub {
@@ -193,6 +206,7 @@ impl Core {
             unconfirmed: Vec::new(),
             need_view: Vec::new(),
             anew: None,
+            may_rest: true,
         };
         Self {
             hub,
@@ -260,8 +274,24 @@ impl Core {
             view: self.member.view().cloned(),
             beats: self.member.beats().to_vec(),
             links: self.hub.links.count() as usize,
-            lanes: self.parts.iter().flatten().map(Part::len).sum(),
+            lanes: self.lanes(),
+            operations: self.hub.pending.len(),
+            open_sends: self.hub.links.depths().0,
+            parked: self.hub.links.depths().1,
         }
+    }
+
+    fn lanes(&self) -> usize {
+        self.parts.iter().flatten().map(Part::len).sum()
+    }
+
+    /// Counts the routes and claims of each link.
+    fn count_ends(&mut self) {
+        let mut ends = FxHashMap::default();
+        for part in self.parts.iter().flatten() {
+            part.count_ends(&self.hub.links, &mut ends);
+        }
+        self.hub.links.counted(&ends);
     }
 
     fn tick(&mut self, now: Millis, actions: &mut Vec<Action>) {
@@ -280,12 +310,14 @@ impl Core {
                 actions.push(Action::Ping(link, clock));
             }
         }
-        if self.counted + 1_000 <= now {
+        if self.counted + COUNT_MS <= now {
             self.counted = now;
+            self.count_ends();
             self.send_counts(actions);
         }
         if self.lanes_at + LANES_MS <= now {
             self.lanes_at = now;
+            self.hub.may_rest = self.lanes() <= self.hub.config.lanes_rest;
             for part in self.parts.iter_mut().flatten() {
                 part.tick(&mut self.hub, self.member.view(), now, actions);
             }
@@ -374,8 +406,7 @@ impl Core {
         let mut parked = BTreeMap::new();
         for (id, link) in self.hub.links.iter_mut() {
             if !link.parked.is_empty() {
-                link.parked_items = 0;
-                parked.insert(id, std::mem::take(&mut link.parked));
+                parked.insert(id, link.unpark());
             }
         }
         for (link, partitions) in parked {

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use rustc_hash::FxHashMap;
 use wardlink_view::View;
 use wardlink_wire::{EndId, Epoch, Partition};
 
-use super::api::{Action, Millis};
+use super::api::{Action, LinkId, Millis};
 use super::lane::{Env, Lane};
 use super::links::Links;
 use super::{Held, Hub, SETTLE_MS};
@@ -71,6 +72,13 @@ impl Part {
 
     pub(super) fn peek(&self, end: &EndId) -> Option<&Lane> {
         self.lanes.get(end)
+    }
+
+    /// Adds each link's routes and claims here.
+    pub(super) fn count_ends(&self, links: &Links, ends: &mut FxHashMap<LinkId, usize>) {
+        for lane in self.lanes.values() {
+            lane.count_ends(links, ends);
+        }
     }
 
     /// Runs `f` on one lane; `make`: on a new one where there is none.
@@ -163,6 +171,7 @@ fn env<'a>(
         after: hub.after,
         config: &hub.config,
         settling,
+        may_rest: hub.may_rest,
         renewals: hub.renewals,
         links: &mut hub.links,
         actions,

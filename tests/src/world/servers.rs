@@ -49,6 +49,7 @@ impl World {
             sweep_ms: self.profile.sweep,
             exclusive: false,
             seed: self.rng.next(),
+            ..ms::Config::default()
         };
         let now = self.now;
         let process = &mut self.ms[m];

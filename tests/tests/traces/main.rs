@@ -8,6 +8,7 @@
 //! around the core of a BS; `database` is the played database. The numbers of the tests are the
 //! numbers of the traces.
 
+mod bounds;
 mod bs;
 mod copies;
 mod database;

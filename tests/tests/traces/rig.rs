@@ -174,6 +174,12 @@ impl Rig {
         (self.ms(), self.ms())
     }
 
+    /// The only MS.
+    pub(crate) fn only(&self) -> Ms {
+        assert_eq!(self.nodes.len(), 1);
+        Ms(0)
+    }
+
     /// The id of an MS.
     pub(crate) fn id(&self, ms: Ms) -> MsId {
         self.snapshot(ms).me

@@ -59,7 +59,7 @@ pub fn decode_to_ms(text: &str) -> Result<Vec<Result<ToMs, ErrorItem>>, FrameErr
         Ok(match kind {
             0 => ToMs::Register(parse(kind, raw)?),
             1 => ToMs::Unregister(parse(kind, raw)?),
-            2 => ToMs::Send(parse::<SendJson<'_>>(kind, raw)?.into()),
+            2 => ToMs::Send(parse::<SendJson<'_>>(kind, raw)?.check()?.into()),
             3 => ToMs::Ack(parse(kind, raw)?),
             5 => ToMs::Hello(parse(kind, raw)?),
             6 => ToMs::Known(parse(kind, raw)?),

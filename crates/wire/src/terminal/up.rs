@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 
 use super::field::{Field, TextField};
 use super::write::Object;
-use super::{BODY_DEPTH_MAX, BODY_MAX_BYTES, BadUp, TerminalError, Token, Up, UpSend};
+use super::{BadUp, TerminalError, Token, Up, UpSend};
+use crate::body::{BodyError, check_json};
 use crate::id::{EndId, MessageId};
 use crate::outcome::Reason;
 
@@ -120,13 +121,11 @@ pub(super) fn target(to: &TextField<'_>) -> Result<EndId, String> {
 pub(super) fn body(body: Option<&RawValue>) -> Result<Bytes, BadUp> {
     let invalid = |text: &str| bad(TerminalError::Invalid, text, None);
     let body = body.ok_or_else(|| invalid("body is missing"))?.get();
-    if body.len() > BODY_MAX_BYTES {
-        let text = format!("body is larger than {BODY_MAX_BYTES} bytes");
-        return Err(BadUp { reason: Reason::TooLarge, ..invalid(&text) });
-    }
-    if depth(body.as_bytes()) > BODY_DEPTH_MAX {
-        return Err(invalid(&format!("body is nested deeper than {BODY_DEPTH_MAX}")));
-    }
+    check_json(body).map_err(|error| {
+        let too_large = error == BodyError::TooLarge;
+        let reason = if too_large { Reason::TooLarge } else { Reason::Invalid };
+        BadUp { reason, ..invalid(&format!("body is {error}")) }
+    })?;
     Ok(Bytes::copy_from_slice(body.as_bytes()))
 }
 
@@ -137,25 +136,6 @@ pub(super) fn ttl(ttl: &Field<u64>) -> Result<Option<u32>, &'static str> {
         Field::Wrong | Field::Is(0) => Err("ttl must be a whole number of seconds, at least 1"),
         Field::Is(ttl) => Ok(Some(u32::try_from(ttl).unwrap_or(u32::MAX))),
     }
-}
-
-/// How deep arrays and objects of a JSON text are nested.
-fn depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut quoted, mut escaped) = (0_usize, 0, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'[' | b'{' if !quoted => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' if !quoted => depth -= 1,
-            _ => {}
-        }
-    }
-    deepest
 }
 
 pub(super) fn bad(code: TerminalError, text: &str, id: Option<MessageId>) -> BadUp {

@@ -6,6 +6,7 @@ use wardlink_wire::{ClientId, ServerId, SessionId, Stamp};
 
 use super::{Effect, Env, Holder, Known, Lane, Op, Route, Work};
 use crate::core::api::{Action, Counters, LinkId, Millis, StoreOp, StoreValue};
+use crate::core::links::Links;
 use crate::store::{Applied, Row, StoreError};
 
 /// Claims that wait in one lane. Beyond, the oldest register that is not under way makes room
@@ -39,6 +40,15 @@ pub(super) enum Claim {
 impl Claim {
     pub(super) fn is_register_of(&self, of: SessionId) -> bool {
         matches!(self, Claim::Register { session, .. } if *session == of)
+    }
+
+    /// The link that it counts on.
+    pub(super) fn link(&self, links: &Links) -> Option<LinkId> {
+        match self {
+            Claim::Register { link, .. } => Some(*link),
+            Claim::Unregister { server, .. } => links.of_server(*server),
+            Claim::Orphan { .. } => None,
+        }
     }
 
     pub(super) fn is_on(&self, on: LinkId) -> bool {

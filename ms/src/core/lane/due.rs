@@ -51,7 +51,7 @@ impl Lane {
                 self.give_up(env, held, reason);
             }
         } else if let Some(held) = work.window.iter_mut().find(|held| held.stamp == stamp) {
-            held.given_up = true;
+            held.give_up();
             let (outcome, reason) = held.given_up_as(reason);
             for waiter in held.waiters.drain(..) {
                 env.result(waiter, outcome, reason);
@@ -74,7 +74,7 @@ impl Lane {
             return;
         }
         for held in self.work().window.iter_mut().filter(expired) {
-            held.given_up = true;
+            held.give_up();
             let (outcome, reason) = held.given_up_as(Reason::Expired);
             for waiter in held.waiters.drain(..) {
                 env.result(waiter, outcome, reason);
@@ -121,7 +121,9 @@ impl Lane {
         let work = self.work();
         for held in work.window.iter_mut().chain(&mut work.confirming).filter(|h| h.deadline <= now)
         {
-            held.given_up |= held.kept == Kept::No;
+            if held.kept == Kept::No {
+                held.give_up();
+            }
             for waiter in held.waiters.drain(..) {
                 env.counters.given_up += 1;
                 env.result(waiter, Outcome::Unknown, Some(Reason::Deadline));

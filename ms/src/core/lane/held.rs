@@ -17,6 +17,8 @@ pub(in crate::core) struct Waiter {
     pub(in crate::core) seq: u64,
     /// When its send came, by the clock that measures.
     pub(in crate::core) since_us: u64,
+    /// Of the body, as they count on the link.
+    pub(in crate::core) bytes: usize,
 }
 
 /// How far a message is in the mailbox.
@@ -178,6 +180,12 @@ impl Held {
         let replaced = full.then(|| self.waiters.remove(0));
         self.waiters.push(waiter);
         replaced
+    }
+
+    /// It is not appended any more, and only its ack is waited for: the body is of no use.
+    pub(super) fn give_up(&mut self) {
+        self.given_up = true;
+        self.drop_body();
     }
 
     /// What the sender is told when it is given up: `rejected` only if it cannot arrive.

@@ -51,6 +51,8 @@ pub(super) struct Env<'a> {
     pub(super) config: &'a Config,
     /// The partition is new and not all linked BSs have registered their sessions yet.
     pub(super) settling: bool,
+    /// There are few enough lanes that one at rest may keep its memory for a while.
+    pub(super) may_rest: bool,
     /// Renewals begun so far.
     pub(super) renewals: u64,
     pub(super) links: &'a mut Links,
@@ -84,7 +86,7 @@ impl Env<'_> {
     pub(super) fn result(&mut self, waiter: Waiter, outcome: Outcome, reason: Option<Reason>) {
         let us = self.us.saturating_sub(waiter.since_us);
         self.results.count(outcome, reason, Some(us));
-        if self.links.settle(waiter.link) {
+        if self.links.settle(waiter.link, waiter.bytes) {
             let result = SendResult { epoch: self.epoch, seq: waiter.seq, outcome, reason };
             self.actions.push(Action::Send(waiter.link, ToBs::Result(result)));
         }
@@ -204,6 +206,18 @@ impl Lane {
     /// Whether something goes on.
     pub(super) fn is_busy(&self) -> bool {
         self.work.is_some()
+    }
+
+    /// Adds its route and its claims to what their links have here.
+    pub(super) fn count_ends(&self, links: &Links, ends: &mut FxHashMap<LinkId, usize>) {
+        if let Some(route) = self.route {
+            *ends.entry(route.link).or_insert(0) += 1;
+        }
+        for claim in self.work.iter().flat_map(|work| &work.claims) {
+            if let Some(link) = claim.link(links) {
+                *ends.entry(link).or_insert(0) += 1;
+            }
+        }
     }
 
     /// Whether a register of `session` waits or is under way.
@@ -329,7 +343,8 @@ impl Lane {
         self.deadlines(env);
         self.pump(env);
         let (now, drained) = (env.now, self.direct || self.route.is_none());
-        if self.work.as_ref().is_some_and(|w| drained && w.is_idle() && w.touched + REST_MS < now) {
+        let rest = if env.may_rest { REST_MS } else { 0 };
+        if self.work.as_ref().is_some_and(|w| drained && w.is_idle() && w.touched + rest < now) {
             self.work = None;
         }
     }
@@ -388,7 +403,7 @@ impl Lane {
         if let Some(work) = self.work.take() {
             let Work { window, queue, confirming, .. } = *work;
             for waiter in window.iter().chain(&queue).chain(&confirming).flat_map(|h| &h.waiters) {
-                links.settle(waiter.link);
+                links.settle(waiter.link, waiter.bytes);
             }
         }
     }

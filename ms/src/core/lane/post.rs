@@ -20,7 +20,8 @@ impl Lane {
     /// A message arrived, under the lane's epoch.
     pub(in crate::core) fn send(&mut self, env: &mut Env<'_>, link: LinkId, send: Send) {
         let hash = key_hash(send.from.as_ref(), &send.id);
-        let waiter = Waiter { link, seq: send.seq, since_us: env.us };
+        let (seq, bytes) = (send.seq, send.body.len());
+        let waiter = Waiter { link, seq, bytes, since_us: env.us };
         if self.work().keys.contains_key(&hash) && self.repeat(env, hash, &send, waiter) {
             return;
         }

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::body::check_json;
 use crate::id::{EndId, MessageId, SessionId};
-use crate::link::{Deliver, Send};
+use crate::link::frame::malformed;
+use crate::link::{Deliver, ErrorItem, Send};
 use crate::number::{Epoch, Stamp, text_or_number, u64_as_text};
 
 /// JSON text of a body within a frame.
@@ -26,6 +28,12 @@ impl<'a> Body<'a> {
             },
             |raw| Self(Cow::Borrowed(raw)),
         )
+    }
+
+    /// A BS's body: JSON it is, but it may be too much.
+    pub(super) fn check(&self) -> Result<(), ErrorItem> {
+        check_json(self.0.get())
+            .map_err(|error| malformed(2, format_args!("messageContent: {error}")))
     }
 
     pub(super) fn into_bytes(self) -> Bytes {
@@ -58,6 +66,14 @@ pub(super) struct SendJson<'a> {
     ttl: Option<u32>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     again: bool,
+}
+
+impl SendJson<'_> {
+    /// As [`Body::check`].
+    pub(super) fn check(self) -> Result<Self, ErrorItem> {
+        self.body.check()?;
+        Ok(self)
+    }
 }
 
 fn optional<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {

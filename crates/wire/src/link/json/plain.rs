@@ -59,6 +59,7 @@ pub fn decode_plain(text: &str) -> Result<Vec<Result<Plain, ErrorItem>>, FrameEr
             1 => Plain::Unregister { end: parse::<EndJson>(kind, raw)?.end },
             2 => {
                 let MessageJson { end, body, .. } = parse(kind, raw)?;
+                body.check()?;
                 Plain::Send { end, body: body.into_bytes() }
             }
             _ => return Err(unknown_type(kind)),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{code, schema};
+use crate::body::{self, BodyError};
 use crate::id::{IdError, MsId, ServerId, SessionId, StartId};
 use crate::link::{
     Ack, Counts, Deliver, ErrorCode, ErrorItem, Hello, Known, Register, Registered, Send,
@@ -34,6 +35,7 @@ impl fmt::Display for Why {
 #[derive(Clone, Copy)]
 pub(super) enum FieldError {
     Id(IdError),
+    Body(BodyError),
     Missing,
     NotUtf8,
     NotKnown,
@@ -44,6 +46,7 @@ impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FieldError::Id(error) => error.fmt(f),
+            FieldError::Body(error) => error.fmt(f),
             FieldError::Missing => f.write_str("missing"),
             FieldError::NotUtf8 => f.write_str("not UTF-8"),
             FieldError::NotKnown => f.write_str("value is not known"),
@@ -80,6 +83,14 @@ fn stamp(stamp: Option<schema::Stamp>) -> Result<Stamp, Why> {
     stamp.map(Stamp::from).ok_or(Why::Field("stamp", FieldError::Missing))
 }
 
+/// A body of a BS, which is believed nothing that it could break other servers' frames with.
+fn foreign_body(bytes: Bytes) -> Result<Bytes, Why> {
+    let bytes = body(bytes)?;
+    body::check(&bytes).map_err(|why| Why::Field("messageContent", FieldError::Body(why)))?;
+    Ok(bytes)
+}
+
+/// A body of an MS, which has checked it.
 fn body(bytes: Bytes) -> Result<Bytes, Why> {
     if bytes.is_empty() {
         return Err(Why::Field("messageContent", FieldError::Missing));
@@ -127,7 +138,7 @@ impl TryFrom<schema::Send> for Send {
         Ok(Self {
             epoch: Epoch(it.epoch),
             end: id("endIdentifer", &it.end)?,
-            body: body(it.body)?,
+            body: foreign_body(it.body)?,
             from: optional_id("from", &it.from)?,
             id: id("id", &it.id)?,
             seq: it.seq,
