@@ -11,11 +11,11 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Request, StatusCode};
 use serde_json::{Map, Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use wardlink_wire::{EndId, PARTITIONS};
 
-use super::front::{Answer, Front, text};
+use super::front::{Answer, text};
 use super::input::Input;
 use crate::core::Snapshot;
 
@@ -48,13 +48,17 @@ pub(super) fn owns(path: &str) -> bool {
     path == "/" || path.starts_with("/playground/")
 }
 
-/// Answers a GET for such a path.
-pub(super) async fn answer(front: &Front, request: Request<()>) -> Answer {
+/// Answers a GET for such a path; without a `playground` there is nothing.
+pub(super) async fn answer(
+    playground: Option<&Playground>,
+    inputs: &mpsc::Sender<Input>,
+    request: Request<()>,
+) -> Answer {
     let path = request.uri().path();
-    let Some(playground) = &front.playground else { return not_found() };
+    let Some(playground) = playground else { return not_found() };
     if path == "/playground/state" {
         let query = request.uri().query().unwrap_or_default();
-        let mut answer = state(front, playground, query).await;
+        let mut answer = state(inputs, playground, query).await;
         share(request.headers(), answer.headers_mut());
         return answer;
     }
@@ -111,9 +115,9 @@ fn on_loopback(origin: &HeaderValue) -> bool {
     matches!(host, Some("127.0.0.1" | "localhost" | "[::1]"))
 }
 
-async fn state(front: &Front, playground: &Playground, query: &str) -> Answer {
+async fn state(inputs: &mpsc::Sender<Input>, playground: &Playground, query: &str) -> Answer {
     let (reply, answer) = oneshot::channel();
-    let asked = front.inputs.try_send(Input::Snapshot(reply)).is_ok();
+    let asked = inputs.try_send(Input::Snapshot(reply)).is_ok();
     match timeout(LOOK, answer).await {
         Ok(Ok(snapshot)) if asked => {
             let state = describe(&snapshot, &playground.servers, query);

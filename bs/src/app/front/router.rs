@@ -18,7 +18,8 @@ pub(super) async fn answer(front: &Front, request: Request<Incoming>, entry: &En
             front.api.answer(caller, request).await
         }
         _ if playground::owns(path) && request.method() == Method::GET => {
-            playground::answer(front, request.map(drop)).await
+            let page = front.playground.as_ref();
+            playground::answer(page, &front.inputs, request.map(drop)).await
         }
         _ if playground::owns(path) => only("GET"),
         _ => text(StatusCode::NOT_FOUND, "not found; terminals connect at /ws"),

@@ -243,11 +243,13 @@ export class Card {
     badge.append(icon(name), outcome ?? (attempts ? 'on its way' : 'waits for a connection'));
     const facts = element('div', 'facts');
     facts.append(badge);
-    if (reason) facts.append(element('span', 'reason', retry ? `${reason}, may be tried again` : reason));
+    if (reason) facts.append(element('span', 'reason', reason));
     if (took !== undefined) facts.append(this.took(took, 'From send to result'));
     if (attempts > 1) facts.append(element('span', 'fact', `sent ${attempts}×`));
+    if (retry) facts.append(this.button('Send again', 'Under the same id: it is shown once', () => this.terminal.sendAgain(entry)));
     row.replaceChildren(this.head('to', to, entry), element('p', 'body', bodyText(body)), facts);
-    if (outcome && !entry.said) {
+    if (!outcome) entry.said = false;
+    else if (!entry.said) {
       entry.said = true;
       this.say.textContent = `Message to ${to}: ${outcome}${reason ? `, ${reason}` : ''}`;
     }
@@ -271,11 +273,7 @@ export class Card {
       acked.append(icon('check'), 'acknowledged');
       facts.append(acked);
     } else {
-      const button = element('button', 'button small', 'Acknowledge');
-      button.type = 'button';
-      button.title = 'This message and all before it';
-      button.addEventListener('click', () => this.terminal.acknowledge(entry));
-      facts.append(button);
+      facts.append(this.button('Acknowledge', 'This message and all before it', () => this.terminal.acknowledge(entry)));
     }
     row.replaceChildren(this.head('from', from ?? 'unknown', entry), element('p', 'body', bodyText(body)), facts);
     if (entry.said !== times) {
@@ -291,6 +289,14 @@ export class Card {
     time.dateTime = entry.at.toISOString();
     head.append(time);
     return head;
+  }
+
+  button(text, title, act) {
+    const button = element('button', 'button small', text);
+    button.type = 'button';
+    button.title = title;
+    button.addEventListener('click', act);
+    return button;
   }
 
   took(ms, title) {

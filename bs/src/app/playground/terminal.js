@@ -15,6 +15,8 @@ const WELCOME = 15_000;
 const SEND = 30_000;
 /// The longest wait that `reconnect` may ask for. Milliseconds.
 const RECONNECT_MAX = 600_000;
+/// Sends without a result before the server has said how many there may be.
+const FIRST_SENDS = 16;
 /// Entries that are kept; of the finished ones the oldest go first.
 const ENTRIES_MAX = 200;
 /// Messages that are remembered to know repeats by: a few hundred bytes each.
@@ -84,19 +86,30 @@ export class Terminal {
 
   /// Takes a message; it waits here while there is no session.
   send(to, body) {
-    const open = this.openSends.length;
-    const entry = { kind: 'sent', id: crypto.randomUUID(), to, body, outcome: null, at: new Date(), attempts: 0 };
+    const entry = { kind: 'sent', id: crypto.randomUUID(), to, body, at: new Date() };
     this.entries.push(entry);
-    if (open >= (this.limits?.openSends ?? 1)) {
-      this.#settle(entry, 'rejected', 'overloaded');
-      return entry;
+    this.#submit(entry);
+  }
+
+  /// The same message again, under its id: for one that has a result and may be tried again.
+  sendAgain(entry) {
+    if (entry.outcome) this.#submit(entry);
+  }
+
+  #submit(entry) {
+    // A copy that nobody knows of stays so, whatever becomes of the next.
+    const attempts = entry.outcome === 'unknown' ? 1 : 0;
+    const open = this.openSends.filter((e) => e !== entry).length;
+    if (open >= (this.limits?.openSends ?? FIRST_SENDS)) {
+      this.#settle(entry, attempts ? 'unknown' : 'rejected', 'overloaded', true);
+      return;
     }
+    Object.assign(entry, { outcome: null, reason: undefined, retry: undefined, took: undefined, attempts });
     this.clock.left(entry.id);
-    entry.timer = setTimeout(() => this.#settle(entry, entry.attempts ? 'unknown' : 'rejected', 'deadline'), SEND);
+    entry.timer = setTimeout(() => this.#settle(entry, entry.attempts ? 'unknown' : 'rejected', 'deadline', true), SEND);
     if (this.#isOpen()) this.#write(entry);
     this.#forget();
     this.changed(entry);
-    return entry;
   }
 
   /// This message and all that were shown before it are processed.

@@ -49,6 +49,38 @@ fn only_pages_of_this_machine_read_the_state() {
     }
 }
 
+fn get(path: &str) -> Request<()> {
+    Request::get(path).header(ORIGIN, "http://localhost:1").body(()).unwrap()
+}
+
+#[tokio::test]
+async fn there_is_no_page_outside_development_mode() {
+    let (inputs, mut engine) = mpsc::channel(1);
+    for path in ["/", "/playground/app.js", "/playground/state", "/playground/other"] {
+        assert_eq!(answer(None, &inputs, get(path)).await.status(), StatusCode::NOT_FOUND);
+    }
+    assert!(engine.try_recv().is_err(), "nobody asks the engine");
+    let page = Playground::default();
+    assert_eq!(answer(Some(&page), &inputs, get("/")).await.status(), StatusCode::OK);
+    let other = answer(Some(&page), &inputs, get("/playground/other")).await;
+    assert_eq!(other.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_does_not_answer_is_waited_for_one_second() {
+    let (inputs, _engine) = mpsc::channel(1);
+    let page = Playground::default();
+    let started = tokio::time::Instant::now();
+    for waited in [LOOK, LOOK] {
+        // The second finds the queue full, and waits no longer than the first.
+        let before = started.elapsed();
+        let state = answer(Some(&page), &inputs, get("/playground/state")).await;
+        assert_eq!(state.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(started.elapsed() - before <= waited);
+        assert_eq!(state.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "http://localhost:1");
+    }
+}
+
 #[test]
 fn the_state_names_owners_by_member_and_partitions_by_end() {
     let (one, two) = (MsId(Uuid::from_u128(1)), MsId(Uuid::from_u128(2)));
