@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use wardlink_ms::store::Store;
 use wardlink_ms::store::mongodb::{MongoStore, Names};
+use wardlink_ms::store::{OpTime, Store};
 
 /// The program in its folder of the cache.
 const PROGRAM: &str = "secantusd-rs";
@@ -134,7 +134,7 @@ impl Database {
     async fn until_it_answers(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + START;
         let store = MongoStore::open(&self.uri("admin"), Names::default()).await?;
-        while store.ping().await.is_err() {
+        while store.read_view(OpTime(0)).await.is_err() {
             let child = self.child.as_mut().context("the database was not started")?;
             if let Some(status) = child.try_wait()? {
                 bail!("the database ended with {status}: {}", self.log_text());
@@ -143,7 +143,6 @@ impl Database {
                 bail!("the database does not answer: {}", self.log_text());
             }
         }
-        store.close().await;
         Ok(())
     }
 

@@ -4,4 +4,5 @@ pub mod browser;
 pub mod cluster;
 pub mod database;
 pub mod load;
+pub mod small_disk;
 pub mod world;

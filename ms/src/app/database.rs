@@ -157,7 +157,7 @@ impl Database {
         let lines = self.lines.iter().zip(KINDS);
         let calls = lines.map(|(line, kind)| kind.calls() - line.calls.available_permits());
         self.metrics.database.under_way.set(calls.sum::<usize>() as i64);
-        self.metrics.database.jobs.set(self.store.jobs() as i64);
+        self.metrics.database.store(&*self.store);
     }
 
     /// Operations whose call could not begin in time.

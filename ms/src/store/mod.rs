@@ -316,8 +316,16 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         0
     }
 
-    /// Whether the database answers now.
-    async fn ping(&self) -> StoreResult<()>;
+    /// Transactions that failed by the disk's fault, from the start on. 0 where the store has none
+    /// of its own.
+    fn write_failures(&self) -> u64 {
+        0
+    }
+
+    /// Whether such a failure is not over yet.
+    fn degraded(&self) -> bool {
+        false
+    }
 }
 
 impl Page {

@@ -34,7 +34,7 @@ mod proxy;
 mod terminal;
 mod wait;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -62,6 +62,8 @@ const DRAIN: &str = "1s";
 pub enum Store<'a> {
     /// The embedded store, in a folder of the cluster's own. One MS only.
     Embedded,
+    /// The embedded store, in this folder.
+    EmbeddedIn(&'a Path),
     /// A database of its own, under a random name, in this server.
     Mongo(&'a Database),
 }
@@ -111,6 +113,7 @@ pub struct Cluster {
     bs: Vec<Process>,
     proxies: Vec<Proxy>,
     dir: TempDir,
+    embedded_dir: PathBuf,
     database: Option<String>,
     ended: bool,
 }
@@ -130,18 +133,24 @@ impl Cluster {
     /// What did not start.
     pub async fn build(store: Store<'_>, plan: Plan) -> anyhow::Result<Self> {
         let dir = TempDir::with_prefix("wardlink-cluster-")?;
+        let embedded_dir = match store {
+            Store::EmbeddedIn(dir) => dir.to_owned(),
+            _ => dir.path().join("data"),
+        };
         let (uri, database) = match store {
-            Store::Embedded if plan.ms + plan.spare_ms > 1 => {
+            Store::Embedded | Store::EmbeddedIn(_) if plan.ms + plan.spare_ms > 1 => {
                 bail!("the embedded store serves one MS")
             }
-            Store::Embedded => (format!("embedded:{}", dir.path().join("data").display()), None),
+            Store::Embedded | Store::EmbeddedIn(_) => {
+                (format!("embedded:{}", embedded_dir.display()), None)
+            }
             Store::Mongo(server) => {
                 let uri = server.uri(&format!("wardlink_{}", Uuid::new_v4().simple()));
                 (uri.clone(), Some(uri))
             }
         };
         let (ms, bs, proxies) = (Vec::new(), Vec::new(), Vec::new());
-        let mut cluster = Self { ms, bs, proxies, dir, database, ended: false };
+        let mut cluster = Self { ms, bs, proxies, dir, embedded_dir, database, ended: false };
         for i in 0..plan.ms + plan.spare_ms {
             let mut flags = vec!["--store".to_owned(), uri.clone()];
             flags.extend(plan.ms_flags.iter().cloned());
@@ -291,8 +300,8 @@ impl Cluster {
     }
 
     /// Folder of the embedded store.
-    pub fn embedded_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+    pub fn embedded_dir(&self) -> &Path {
+        &self.embedded_dir
     }
 
     /// The index of the running MS that owns an end's partition, by the newest view that any

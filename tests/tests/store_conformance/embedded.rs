@@ -61,7 +61,6 @@ async fn a_restart_finds_all_and_its_time_goes_on() {
     let who = row(&end("u"), server(), stamp(2, 2));
     store.write_rows(vec![who.clone()]).await.unwrap();
     store.touch_servers(vec![who.server]).await.unwrap();
-    store.sweep().await.unwrap();
     let time = store_all(&store, &end("u"), vec![document("m", stamp(1, 1))]).await;
     drop(store);
 
@@ -87,16 +86,15 @@ async fn what_outlived_its_time_is_removed() {
     }
     store_all(&store, &end("u"), old.clone()).await;
     store_all(&store, &end("u"), vec![document("new", stamp(2, 1))]).await;
-    store.sweep().await.unwrap();
-    assert_eq!(store.count(vec![end("u")], OpTime(0)).await.unwrap().value, [1]);
-    // It happens without being asked, too, and by a changed time to live.
-    store_all(&store, &end("v"), old[..3].to_vec()).await;
-    store.prepare(true, 0).await.unwrap();
     let store = &store;
-    eventually("old documents go", || async move {
-        store.count(vec![end("u"), end("v")], OpTime(0)).await.unwrap().value == [0, 0]
-    })
-    .await;
+    let counts = |expected| async move {
+        store.count(vec![end("u"), end("v")], OpTime(0)).await.unwrap().value == expected
+    };
+    eventually("old documents go", || counts([1, 0])).await;
+    // By a changed time to live, too.
+    store_all(store, &end("v"), old[..3].to_vec()).await;
+    store.prepare(true, 0).await.unwrap();
+    eventually("all documents go", || counts([0, 0])).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

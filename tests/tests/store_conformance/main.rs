@@ -6,6 +6,7 @@
 mod append;
 mod embedded;
 mod fixtures;
+mod full_disk;
 mod mailbox;
 mod mongo;
 mod mongo_crash;
@@ -81,6 +82,5 @@ suite! {
         servers_nobody_touches_are_quiet,
         a_touched_server_becomes_quiet_again,
         the_operation_time_grows,
-        the_store_answers,
     }
 }

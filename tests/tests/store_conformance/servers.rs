@@ -63,8 +63,3 @@ pub(crate) async fn the_operation_time_grows(store: AnyStore) {
     assert!(read.time >= last);
     assert!(store.read_view(last).await.unwrap().time >= last);
 }
-
-pub(crate) async fn the_store_answers(store: AnyStore) {
-    store.ping().await.unwrap();
-    assert!(format!("{store:?}").contains("Store"));
-}

@@ -5,6 +5,7 @@
 
 mod away;
 mod delivery;
+mod full_disk;
 mod moving;
 mod plain;
 mod sessions;

@@ -1,9 +1,10 @@
 //! Database operations by kind, time and result; the mailbox as a whole.
 
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
-use wardlink_service::metrics::Section;
+use wardlink_service::metrics::{Section, raise};
 
 use crate::core::api::StoreOp;
+use crate::store::Store;
 
 /// What a call took, in seconds: from what the embedded store takes to the time-out.
 const CALLS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 5.0];
@@ -90,8 +91,9 @@ pub(in crate::app) struct DatabaseMetrics {
     pub(in crate::app) waiting: IntGauge,
     /// Calls under way.
     pub(in crate::app) under_way: IntGauge,
-    /// Writes that wait inside the embedded store.
-    pub(in crate::app) jobs: IntGauge,
+    jobs: IntGauge,
+    write_failures: IntCounter,
+    degraded: IntGauge,
     documents: IntGauge,
     oldest: Gauge,
 }
@@ -116,6 +118,14 @@ impl DatabaseMetrics {
             waiting: ms.gauge("database_waiting_operations", "Operations that wait for a call."),
             under_way: ms.gauge("database_calls", "Database calls under way."),
             jobs: ms.gauge("store_jobs", "Writes that wait inside the embedded store."),
+            write_failures: ms.counter(
+                "store_write_failures_total",
+                "Transactions of the embedded store that its disk did not take.",
+            ),
+            degraded: ms.gauge(
+                "store_degraded",
+                "1 while the embedded store's disk does not take what is to be written, else 0.",
+            ),
             documents: ms.gauge(
                 "mailbox_documents",
                 "Documents in all mailboxes of the database, when last looked.",
@@ -135,6 +145,13 @@ impl DatabaseMetrics {
     /// A call took so many seconds.
     pub(in crate::app) fn called(&self, kind: OpKind, seconds: f64) {
         self.calls[kind as usize].observe(seconds);
+    }
+
+    /// Shows what the store knows of itself.
+    pub(in crate::app) fn store(&self, store: &dyn Store) {
+        self.jobs.set(store.jobs() as i64);
+        raise(&self.write_failures, store.write_failures());
+        self.degraded.set(i64::from(store.degraded()));
     }
 
     /// The mailboxes hold so much.

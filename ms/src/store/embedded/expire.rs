@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use redb::{ReadableDatabase, ReadableTable};
+use redb::ReadableTable;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
@@ -24,7 +24,7 @@ const PASS_MAX: usize = 2_000;
 /// For how long a server is remembered that nobody touches. As in MongoDB.
 const SEEN_MS: u64 = 3_600_000;
 
-/// Handle to the thread. Dropping it stops the thread.
+/// Handle to the thread. Dropping it stops the thread after a last pass.
 pub(super) struct Sweeper {
     /// Never used; its drop is the signal.
     stop: Option<Sender<()>>,
@@ -32,7 +32,10 @@ pub(super) struct Sweeper {
 }
 
 impl Sweeper {
-    pub(super) fn spawn(shared: Arc<Shared>, jobs: Option<mpsc::Sender<Job>>) -> io::Result<Self> {
+    pub(super) fn spawn(
+        shared: Arc<Shared>,
+        jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    ) -> io::Result<Self> {
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new().name("store-sweeper".into()).spawn(move || {
             if let Some(jobs) = jobs {
@@ -53,18 +56,21 @@ impl Drop for Sweeper {
     }
 }
 
-fn run(shared: &Arc<Shared>, jobs: &mpsc::Sender<Job>, stopped: &Receiver<()>) {
-    while stopped.recv_timeout(EVERY) != Err(RecvTimeoutError::Disconnected) {
+fn run(shared: &Arc<Shared>, jobs: &mpsc::Sender<Box<dyn Job>>, stopped: &Receiver<()>) {
+    let mut last = false;
+    while !last {
+        // The last pass writes down when servers were seen.
+        last = stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Disconnected);
         while needed(shared) {
             let (answer, answered) = oneshot::channel();
             let with = shared.clone();
-            let pass = job(move |tables| pass(tables, &with), |_| {}, answer);
+            let pass = job(true, move |tables| pass(tables, &with), |_| {}, answer);
             if jobs.blocking_send(pass).is_err() {
                 return;
             }
             // A failure was logged by the writer; the next pass tries again.
             match answered.blocking_recv() {
-                Ok(Ok(more)) if more.value => {}
+                Ok(Ok(more)) if more.value && !last => {}
                 _ => break,
             }
         }
@@ -75,19 +81,21 @@ fn cutoff(shared: &Shared) -> u64 {
     shared.clock.now_ms().saturating_sub(shared.ttl_ms.load(Ordering::Relaxed))
 }
 
-/// Whether a pass would change anything: an idle store is not written to.
+/// Whether a pass would change anything: an idle store is not written to, unless it is to be
+/// seen whether it can be.
 fn needed(shared: &Shared) -> bool {
     let oldest = || -> Result<Option<u64>, redb::Error> {
-        let transaction = shared.database.begin_read()?;
+        let transaction = shared.disk.begin_read()?;
         let table = transaction.open_table(EXPIRY)?;
         Ok(table.first()?.map(|(key, _)| key.value().0))
     };
-    shared.live.seen_changed()
+    shared.degraded.load(Ordering::Relaxed)
+        || shared.live.seen_changed()
         || oldest().is_ok_and(|oldest| oldest.is_some_and(|at| at <= cutoff(shared)))
 }
 
 /// One bounded pass. Whether there may be more to remove.
-pub(super) fn pass(tables: &mut Tables<'_>, shared: &Shared) -> Result<bool, redb::Error> {
+fn pass(tables: &mut Tables<'_>, shared: &Shared) -> Result<bool, redb::Error> {
     let end = (cutoff(shared).saturating_add(1), "");
     let mut expired = Vec::new();
     for entry in tables.expiry.range(..end)?.take(PASS_MAX) {

@@ -84,6 +84,19 @@ impl Live {
         state.key = Some(ViewKey::of(&change.to));
     }
 
+    /// Takes the view that the file has, where that is another one.
+    pub(super) fn follow(&self, view: Option<&View>) {
+        let mut state = self.state();
+        let key = view.map(ViewKey::of);
+        if state.key == key {
+            return;
+        }
+        let members = view.map(|view| view.members.as_slice()).unwrap_or_default();
+        let beat = |ms: &MsId| state.beats.get(ms).copied().unwrap_or(none_of(*ms));
+        state.beats = members.iter().map(|ms| (*ms, beat(ms))).collect();
+        state.key = key;
+    }
+
     /// Renews; `None` where the view or the membership is another.
     pub(super) fn renew(&self, renewal: &Renewal) -> Option<Vec<Beat>> {
         let mut state = self.state();

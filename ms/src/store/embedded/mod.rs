@@ -7,6 +7,7 @@
 
 mod append;
 mod expire;
+mod file;
 mod live;
 mod read;
 mod rows;
@@ -17,14 +18,15 @@ mod writer;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase};
+use redb::ReadTransaction;
 use wardlink_view::View;
 use wardlink_wire::{EndId, ServerId, SessionId};
 
 use self::expire::Sweeper;
+use self::file::Disk;
 use self::live::{Clock, Live};
 use self::tables::Tables;
 use self::writer::Writer;
@@ -32,11 +34,6 @@ use super::{
     Append, Appended, Applied, DocKey, MailboxRead, MailboxSize, OpTime, Page, PrepareError,
     Renewal, Renewed, Reply, Row, Store, StoreError, StoreResult, ViewChange,
 };
-
-/// Name of the file.
-const FILE: &str = "wardlink.redb";
-/// What redb may keep of the file in memory.
-const CACHE_BYTES: usize = 64 << 20;
 
 /// [`Store`] in a file. Dropping it waits for what was handed to the writer, then gives the lock
 /// back.
@@ -50,13 +47,17 @@ pub struct EmbeddedStore {
 
 /// What the threads and the calls have in common.
 struct Shared {
-    database: Database,
+    disk: Disk,
     clock: Clock,
     /// The last operation time that is on disk.
     time: AtomicU64,
     live: Live,
     /// Time to live of a message, in milliseconds.
     ttl_ms: AtomicU64,
+    /// Transactions that failed.
+    failures: AtomicU64,
+    /// The last one failed, or one did so a moment ago.
+    degraded: AtomicBool,
 }
 
 impl Shared {
@@ -76,53 +77,30 @@ impl EmbeddedStore {
     /// live of stored messages, in seconds. Blocks: after a crash the whole file is checked.
     ///
     /// # Errors
-    /// The directory cannot be used, or another process has the store open. The text names it.
+    /// The directory cannot be used, another process has the store open, the disk is full (then a
+    /// later attempt may succeed), or the file is damaged. The text names the directory.
     pub fn open(dir: impl AsRef<Path>, message_ttl_s: u32) -> Result<Self, PrepareError> {
         let dir = dir.as_ref().to_owned();
-        let failed = |what: &str| PrepareError {
-            text: format!("store directory {}: {what}", dir.display()),
-            retry: false,
-        };
-        std::fs::create_dir_all(&dir).map_err(|error| failed(&error.to_string()))?;
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(dir.join(FILE));
-        let database = database.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => {
-                failed("another process has the store open; one directory serves one MS")
-            }
-            other => failed(&other.to_string()),
-        })?;
-        // A new file survives a loss of power only once its directory does.
-        let synced = std::fs::File::open(&dir).and_then(|file| file.sync_all());
-        synced.map_err(|error| failed(&error.to_string()))?;
-        let loaded = tables::load(&database).map_err(|error| failed(&error.to_string()))?;
+        let (disk, loaded) = Disk::open(&dir)?;
         let clock = Clock::not_before((loaded.time >> 32) * 1_000);
         // A folder that is new begins above what one that is gone has given: by the clock.
         let time = loaded.time.max((clock.now_ms() / 1_000) << 32);
         let shared = Arc::new(Shared {
-            database,
+            disk,
             clock,
             time: AtomicU64::new(time),
             live: Live::new(loaded.view.as_ref(), loaded.seen),
             ttl_ms: AtomicU64::new(u64::from(message_ttl_s) * 1_000),
+            failures: AtomicU64::new(0),
+            degraded: AtomicBool::new(false),
         });
-        let writer = Writer::spawn(shared.clone()).map_err(|e| failed(&e.to_string()))?;
-        let sweeper = Sweeper::spawn(shared.clone(), writer.jobs());
-        let sweeper = sweeper.map_err(|e| failed(&e.to_string()))?;
+        let failed = |error: std::io::Error| PrepareError {
+            text: format!("store directory {}: no thread: {error}", dir.display()),
+            retry: false,
+        };
+        let writer = Writer::spawn(shared.clone(), OpTime(loaded.time)).map_err(failed)?;
+        let sweeper = Sweeper::spawn(shared.clone(), writer.jobs()).map_err(failed)?;
         Ok(Self { _sweeper: sweeper, writer, shared, dir })
-    }
-
-    /// Removes all that outlived the time to live, now. A thread does it every few seconds anyway.
-    ///
-    /// # Errors
-    /// As of any write.
-    pub async fn sweep(&self) -> StoreResult<()> {
-        loop {
-            let shared = self.shared.clone();
-            let more = self.write(move |tables| expire::pass(tables, &shared)).await?;
-            if !more.value {
-                return Ok(Reply { value: (), time: more.time });
-            }
-        }
     }
 
     /// Has the writer carry out `work`; answers when it is on disk.
@@ -130,7 +108,15 @@ impl EmbeddedStore {
         &self,
         work: impl FnOnce(&mut Tables<'_>) -> Result<T, redb::Error> + Send + 'static,
     ) -> StoreResult<T> {
-        self.writer.write(work, |_| {}).await
+        self.writer.write(false, work, |_| {}).await
+    }
+
+    /// The same for work that only removes: it goes first where the disk is full.
+    async fn remove(
+        &self,
+        work: impl FnOnce(&mut Tables<'_>) -> Result<(), redb::Error> + Send + 'static,
+    ) -> StoreResult<()> {
+        self.writer.write(true, work, |()| {}).await
     }
 
     /// Reads a state that has all that was answered before this call.
@@ -141,7 +127,7 @@ impl EmbeddedStore {
         let shared = self.shared.clone();
         let read = tokio::task::spawn_blocking(move || {
             let time = shared.time();
-            let transaction = shared.database.begin_read()?;
+            let transaction = shared.disk.begin_read()?;
             Ok::<_, redb::Error>(Reply { value: work(&transaction)?, time })
         });
         match read.await {
@@ -175,6 +161,7 @@ impl Store for EmbeddedStore {
         let after = change.clone();
         self.writer
             .write(
+                false,
                 move |tables| view::change(tables, &change),
                 move |applied| {
                     if *applied == Applied::Yes {
@@ -204,7 +191,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn delete_rows(&self, rows: Vec<(EndId, ServerId, SessionId)>) -> StoreResult<()> {
-        self.write(move |tables| rows::delete(tables, &rows)).await
+        self.remove(move |tables| rows::delete(tables, &rows)).await
     }
 
     async fn append(&self, appends: Vec<Append>) -> Result<Reply<Vec<Appended>>, StoreError> {
@@ -224,7 +211,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn delete_documents(&self, keys: Vec<(EndId, DocKey)>) -> StoreResult<()> {
-        self.write(move |tables| append::delete(tables, &keys)).await
+        self.remove(move |tables| append::delete(tables, &keys)).await
     }
 
     async fn touch_servers(&self, servers: Vec<ServerId>) -> StoreResult<()> {
@@ -257,7 +244,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn delete_rows_of(&self, server: ServerId) -> StoreResult<()> {
-        self.write(move |tables| rows::delete_of(tables, server)).await
+        self.remove(move |tables| rows::delete_of(tables, server)).await
     }
 
     async fn mailbox_size(&self) -> StoreResult<MailboxSize> {
@@ -268,10 +255,11 @@ impl Store for EmbeddedStore {
         self.writer.waiting()
     }
 
-    async fn ping(&self) -> StoreResult<()> {
-        if self.writer.broken() {
-            return Err(StoreError::NotDone);
-        }
-        self.read(|_| Ok(())).await
+    fn write_failures(&self) -> u64 {
+        self.shared.failures.load(Ordering::Relaxed)
+    }
+
+    fn degraded(&self) -> bool {
+        self.shared.degraded.load(Ordering::Relaxed)
     }
 }

@@ -76,10 +76,16 @@ pub(super) struct Loaded {
 
 /// Makes the tables and reads what is kept in memory.
 pub(super) fn load(database: &Database) -> Result<Loaded, redb::Error> {
-    let transaction = database.begin_write()?;
-    Tables::open(&transaction)?;
-    transaction.commit()?;
-    let transaction = database.begin_read()?;
+    let transaction = match database.begin_read()? {
+        // All tables are made in one transaction. A full disk must not keep a file from being read.
+        made if made.list_tables()?.next().is_some() => made,
+        _ => {
+            let transaction = database.begin_write()?;
+            Tables::open(&transaction)?;
+            transaction.commit()?;
+            database.begin_read()?
+        }
+    };
     let time = transaction.open_table(META)?.get(TIME)?.map_or(0, |time| time.value());
     let view = match transaction.open_table(VIEW)?.get(())? {
         Some(value) => view_of(value.value()),

@@ -54,16 +54,10 @@ impl MongoStore {
         let name = names.database.clone().or(in_uri).unwrap_or_else(|| DATABASE.into());
         Ok(Self {
             database: client.database(&name),
-            client,
             names,
             warned_ms: AtomicU64::new(0),
             epoch: Instant::now(),
         })
-    }
-
-    /// Closes all connections. Calls after it fail.
-    pub async fn close(&self) {
-        self.client.clone().shutdown().await;
     }
 }
 

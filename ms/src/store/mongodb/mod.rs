@@ -18,7 +18,7 @@ mod view;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 
-use ::mongodb::{Client, Database};
+use ::mongodb::Database;
 use async_trait::async_trait;
 use wardlink_view::View;
 use wardlink_wire::{EndId, ServerId, SessionId};
@@ -57,7 +57,6 @@ impl Default for Names {
 
 /// [`Store`] on MongoDB. Cheap to share; its connections close when the last user drops it.
 pub struct MongoStore {
-    client: Client,
     database: Database,
     names: Names,
     /// When a failed call was last logged as a warning, in milliseconds since `epoch`.
@@ -161,10 +160,5 @@ impl Store for MongoStore {
 
     async fn mailbox_size(&self) -> StoreResult<MailboxSize> {
         self.measure_mailboxes().await
-    }
-
-    async fn ping(&self) -> StoreResult<()> {
-        let hello = self.hello().await?;
-        Ok(Reply { value: (), time: hello.time })
     }
 }
