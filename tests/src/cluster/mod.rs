@@ -29,6 +29,7 @@ mod latency;
 mod link_peer;
 mod peek;
 mod ports;
+mod post;
 mod process;
 mod proxy;
 mod terminal;
@@ -48,6 +49,7 @@ pub use self::flow::{Flow, Tally};
 pub use self::latency::Latencies;
 pub use self::link_peer::{LinkPeer, Registration};
 pub use self::peek::{Peek, Row, Waiting};
+pub use self::post::{Answered, Call, answer};
 pub use self::process::{Process, Program};
 pub use self::proxy::Proxy;
 pub use self::terminal::{Terminal, welcomed};
@@ -164,7 +166,10 @@ impl Cluster {
                 links[*ms] = format!("ws://127.0.0.1:{}/link", proxy.port());
                 cluster.proxies.push(proxy);
             }
-            let mut flags = vec!["--auth".to_owned(), "development".to_owned()];
+            let mut flags = Vec::new();
+            if !plan.bs_flags.iter().any(|flag| flag == "--auth") {
+                flags.extend(["--auth".to_owned(), "development".to_owned()]);
+            }
             flags.extend(["--ms".to_owned(), links.join(",")]);
             if !plan.bs_flags.iter().any(|flag| flag == "--drain") {
                 flags.extend(["--drain".to_owned(), DRAIN.to_owned()]);
@@ -222,6 +227,11 @@ impl Cluster {
     /// There are not so many.
     pub fn ms_mut(&mut self, i: usize) -> &mut Process {
         &mut self.ms[i]
+    }
+
+    /// All Message Servers to do something to, and all Business Servers beside them.
+    pub fn parts_mut(&mut self) -> (&mut [Process], &[Process]) {
+        (&mut self.ms, &self.bs)
     }
 
     /// All Message Servers, the spare ones last.

@@ -6,6 +6,7 @@
 mod away;
 mod delivery;
 mod full_disk;
+mod http;
 mod moving;
 mod plain;
 mod sessions;

@@ -55,7 +55,7 @@ macro_rules! wrong {
 /// The kinds that are wrong for texts and whole numbers alike.
 macro_rules! neither_text_nor_whole {
     () => {
-        wrong!(visit_bool: bool, visit_i64: i64, visit_f64: f64);
+        wrong!(visit_bool: bool, visit_i64: i64);
 
         fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
             Ok(Field::Absent)
@@ -88,7 +88,7 @@ impl<'de> de::Visitor<'de> for Text {
         Ok(Field::Is(Cow::Owned(text.to_owned())))
     }
 
-    wrong!(visit_u64: u64);
+    wrong!(visit_u64: u64, visit_f64: f64);
     neither_text_nor_whole!();
 }
 
@@ -101,6 +101,13 @@ impl<'de> de::Visitor<'de> for Whole {
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
         Ok(Field::Is(value))
+    }
+
+    /// JSON has one kind of number: 60.0 is 60.
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        // 2^64, the first that does not fit; what is below it and whole is exact.
+        let fits = (0.0..18_446_744_073_709_551_616.0).contains(&value) && value.fract() == 0.0;
+        Ok(if fits { Field::Is(value as u64) } else { Field::Wrong })
     }
 
     wrong!(visit_str: &str);

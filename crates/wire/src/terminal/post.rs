@@ -88,6 +88,8 @@ mod tests {
         );
         let text = r#"{"to":"H1-A2-b","body":0,"ttl":18446744073709551615}"#;
         assert_eq!(Post::decode(text).unwrap().ttl_s, Some(u32::MAX));
+        let text = r#"{"to":"H1-A2-b","body":0,"ttl":60.0}"#;
+        assert_eq!(Post::decode(text).unwrap().ttl_s, Some(60));
     }
 
     #[test]
@@ -110,6 +112,13 @@ mod tests {
             (r#"{"id":"m1","to":"H-A-b","body":1,"ttl":0}"#, Invalid, "ttl", true),
             (r#"{"id":"m1","to":"H-A-b","body":1,"ttl":1.5}"#, Invalid, "ttl", true),
             (r#"{"id":"m1","to":"H-A-b","body":1,"ttl":-1}"#, Invalid, "ttl", true),
+            (r#"{"id":"m1","to":"H-A-b","body":1,"ttl":1e20}"#, Invalid, "ttl", true),
+            (
+                r#"{"id":"m1","to":"H-A-b","body":1,"ttl":18446744073709551616}"#,
+                Invalid,
+                "ttl",
+                true,
+            ),
             (r#"{"id":"m1","to":"H-A-b","body":1,"ttl":"60"}"#, Invalid, "ttl", true),
         ] {
             let bad = Post::decode(text).unwrap_err();
