@@ -7,6 +7,7 @@
 mod devtools;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -27,7 +29,8 @@ const START: Duration = Duration::from_secs(60);
 /// Between two looks of the page at a condition, in milliseconds.
 const LOOK_MS: u32 = 20;
 
-/// A running browser. Dropping it kills it.
+/// A running browser. Dropping it kills it, with all its processes: the program on the PATH is
+/// a script, and the browser its child, so they are one process group.
 #[derive(Debug)]
 pub struct Browser {
     child: Child,
@@ -73,8 +76,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
+        // It may have ended by itself. Until `wait` its id is not given to another.
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.wait();
     }
 }
@@ -86,6 +89,7 @@ fn spawn(program: &str, profile: &Path) -> std::io::Result<Child> {
         .args(["--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--mute-audio"])
         .arg(format!("--user-data-dir={}", profile.display()))
         .arg("about:blank")
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
