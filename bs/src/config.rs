@@ -1,41 +1,38 @@
 //! Settings of `wardlink-bs`: flags, and environment variables of the same names. Only this
 //! module reads them.
 
+mod front;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use wardlink_service::settings::{
     AdminSettings, BadSetting, CommonSettings, parse_duration, parse_listen,
 };
 use wardlink_wire::ServerId;
 use wardlink_wire::terminal::TERMINAL_PATH;
 
-use crate::app::{Config, MsAddress, Playground};
-
-/// How terminals prove who they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Auth {
-    /// Query parameters hospitalCode, hosareaCode and uid are believed. On loopback only.
-    Development,
-}
+pub use self::front::Auth;
+use self::front::FrontSettings;
+use crate::app::{AuthConfig, Config, MsAddress, Playground};
 
 /// The Business Server of Wardlink: terminals connect to it, and it links to every Message Server.
 #[derive(Debug, Parser)]
 #[command(name = "wardlink-bs", version)]
 pub struct Settings {
-    /// Address for terminals (path /ws). Loopback only, for terminals are not authenticated yet.
-    #[arg(long, env = "WARDLINK_LISTEN", default_value = "127.0.0.1:8080", value_parser = parse_listen)]
-    listen: SocketAddr,
+    /// Address for terminals (path /ws) and for HTTP (path /v1/messages) [default: 0.0.0.0:8080;
+    /// with --auth development 127.0.0.1:8080, and only a loopback address can be given]
+    #[arg(long, env = "WARDLINK_LISTEN", value_parser = parse_listen)]
+    listen: Option<SocketAddr>,
 
     /// Message Servers, as a comma list of ws://host:port/link. A host with several addresses
     /// means one behind each; names are resolved again every few seconds.
     #[arg(long, env = "WARDLINK_MS", required = true, value_delimiter = ',')]
     ms: Vec<MsAddress>,
 
-    /// How terminals prove who they are. There is no other way yet, so it must be said.
-    #[arg(long, env = "WARDLINK_AUTH")]
-    auth: Auth,
+    #[command(flatten)]
+    front: FrontSettings,
 
     /// Where terminals connect to this and other Business Servers, as a comma list of
     /// ws://host:port/ws, for the playground page. Only with --auth development.
@@ -69,18 +66,24 @@ impl Settings {
     /// # Errors
     /// The setting, and what it expects.
     pub fn config(self) -> Result<Config, BadSetting> {
-        let Auth::Development = self.auth;
-        if !self.listen.ip().is_loopback() {
-            let problem = "must be a loopback address with --auth development";
-            return Err(BadSetting::new("--listen", problem));
-        }
+        let listen = self.listen.unwrap_or_else(|| self.front.listen());
+        let front = self.front.config(listen)?;
+        let playground = match front.auth {
+            AuthConfig::Development => Some(Playground { servers: self.playground_servers }),
+            AuthConfig::Jwt { .. } if !self.playground_servers.is_empty() => {
+                let problem = "has a use only with --auth development";
+                return Err(BadSetting::new("--playground-servers", problem));
+            }
+            AuthConfig::Jwt { .. } => None,
+        };
         Ok(Config {
-            listen: self.listen,
+            listen,
+            front,
             admin_listen: Some(self.admin.admin_listen),
             ms: self.ms,
             server: self.server_id,
             drain: self.drain,
-            playground: Some(Playground { servers: self.playground_servers }),
+            playground,
         })
     }
 }

@@ -295,6 +295,7 @@ impl Servers {
         let bs = wardlink_bs::app::Config {
             listen: any,
             admin_listen: None,
+            front: wardlink_bs::app::FrontConfig::development(),
             ms: vec![format!("ws://{links}/link").parse().map_err(anyhow::Error::msg)?],
             server: None,
             playground: None,

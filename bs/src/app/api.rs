@@ -48,7 +48,6 @@ pub(super) enum Caller {
     /// Anybody, on loopback in development mode: who it says it is.
     Anyone,
     /// The holder of a token.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the port does not verify tokens yet"))]
     Holder(Identity),
 }
 

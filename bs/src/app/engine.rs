@@ -180,11 +180,11 @@ impl Engine {
                 }
                 self.event(Event::LinkClosed(link));
             }
-            Input::SessionOpened { query, outbox, id } => {
+            Input::SessionOpened { end, query, outbox, id } => {
                 let session = SessionId(Uuid::new_v4());
                 if id.send(session).is_ok() {
                     self.terminals.insert(session, outbox);
-                    let Query { end, client, n, acks } = query;
+                    let Query { client, n, acks } = query;
                     self.event(Event::SessionOpened { session, end, client, n, acks });
                 }
             }

@@ -26,6 +26,7 @@ pub(super) enum Input {
     BadFrame(LinkId),
     LinkClosed(LinkId),
     SessionOpened {
+        end: EndId,
         query: Query,
         outbox: Outbox,
         id: oneshot::Sender<SessionId>,

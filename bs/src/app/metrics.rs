@@ -5,6 +5,7 @@
 //! come from closed sets: never an end, a user or an error's text.
 
 mod core;
+mod front;
 mod posts;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use wardlink_service::metrics::{Publish, Registry, Section};
 use wardlink_wire::CloseCode;
 
 use self::core::CoreMetrics;
+use self::front::FrontMetrics;
 use self::posts::PostMetrics;
 
 /// How late the engine's tick may come, in seconds.
@@ -27,6 +29,8 @@ pub(super) struct Metrics {
     pub(super) publish: Publish,
     /// What the core knows.
     pub(super) core: CoreMetrics,
+    /// Connections and handshakes.
+    pub(super) front: FrontMetrics,
     /// What is answered over HTTP.
     pub(super) posts: PostMetrics,
     session_closes: [IntCounter; CloseCode::ALL.len()],
@@ -62,6 +66,7 @@ impl Metrics {
         Arc::new(Self {
             publish: Publish::default(),
             core: CoreMetrics::new(&bs),
+            front: FrontMetrics::new(&bs),
             posts: PostMetrics::new(&bs),
             session_closes: bs.counters(
                 "session_closes_total",

@@ -3,14 +3,16 @@
 //! [`run`] is the whole program after its settings are read; tests and `wardlink dev` call it
 //! too. `engine` owns the core and is the only task that touches it, `dial` keeps links to all
 //! MSs, `link` reads and writes one; `front` is the port for terminals, with `api` and
-//! `playground` behind it, and `terminal` serves one session.
+//! `playground` behind it, `auth` finds out who somebody is, and `terminal` serves one session.
 
 mod api;
+mod auth;
 mod dial;
 mod engine;
 mod front;
 mod input;
 mod link;
+mod meter;
 mod metrics;
 mod outbox;
 mod playground;
@@ -28,6 +30,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use uuid::Uuid;
+use wardlink_identity::Rules;
 use wardlink_service::accept;
 use wardlink_service::admin::{self, Routes};
 use wardlink_service::limits;
@@ -39,16 +42,18 @@ use wardlink_tls::Acceptor;
 use wardlink_wire::{ServerId, StartId};
 
 use self::api::Api;
+use self::auth::{Auth, KeyRing};
+pub use self::auth::{BadUrl, KeyUrl, Source, read_file};
 pub use self::dial::MsAddress;
 use self::engine::Engine;
 use self::front::Front;
+pub use self::front::{AuthConfig, BadOrigin, FrontConfig, Origin, Origins};
 use self::input::Input;
+pub use self::meter::SessionRates;
 use self::metrics::Metrics;
 pub use self::playground::Playground;
 use crate::core::Config as CoreConfig;
 
-/// Terminals at a time: 5 KiB each are 500 MiB.
-const TERMINALS_MAX: usize = 100_000;
 /// Open files that terminals leave to links, the admin port and the program itself.
 const FILES_RESERVE: usize = 256;
 /// Inputs that wait for the engine. With the full count the readers of terminals and links wait.
@@ -66,6 +71,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address of the admin port; `None`: no admin port.
     pub admin_listen: Option<SocketAddr>,
+    /// How terminals are served.
+    pub front: FrontConfig,
     /// Where the MSs are.
     pub ms: Vec<MsAddress>,
     /// Identity of this BS; `None`: random.
@@ -146,10 +153,9 @@ async fn serve(
     let server = config.server.unwrap_or_else(|| ServerId(Uuid::new_v4()));
     let address = listener.local_addr().context("address of the terminals' port")?;
     tracing::info!(%address, %server, "business server serves terminals");
-    tracing::warn!("development identity: every terminal is believed to be who it says it is");
     let mut core = CoreConfig::new(server, StartId(Uuid::new_v4()));
     core.drain_ms = u64::try_from(config.drain.as_millis()).unwrap_or(u64::MAX / 4);
-    let engine = Engine::new(core, readiness, metrics.clone(), events);
+    let engine = Engine::new(core, readiness.clone(), metrics.clone(), events);
     let mut engine = tokio::spawn(engine.run(stop.clone()));
     let (dialling, dial_stop) = stop::channel();
     let mut dials = Tasks::new(dialling.clone());
@@ -157,17 +163,18 @@ async fn serve(
         dials.spawn("links", dial::keep(ms, inputs.clone(), metrics.clone(), dial_stop.clone()));
     }
     let (accepting, accept_stop) = stop::channel();
-    let terminals = TERMINALS_MAX.min(limits::open_files().saturating_sub(FILES_RESERVE).max(1));
-    let api = Api::new(inputs.clone(), metrics.clone(), POSTS_A_SECOND);
-    let front = Front {
+    let files = limits::open_files().saturating_sub(FILES_RESERVE).max(1);
+    let terminals = config.front.max_terminals.min(files);
+    let front = Arc::new(Front {
+        api: Api::new(inputs.clone(), metrics.clone(), POSTS_A_SECOND),
+        playground: config.playground,
         inputs,
         metrics,
-        api,
-        playground: config.playground,
         acceptor: Acceptor::plain(),
+        auth: auth(&config.front, readiness, &mut dials, &dial_stop),
+        config: config.front,
         stop: accept_stop.clone(),
-    };
-    let front = Arc::new(front);
+    });
     let accept = accept::run(listener, terminals, accept_stop, move |stream| {
         front::serve(stream, Arc::clone(&front))
     });
@@ -196,4 +203,22 @@ async fn serve(
     // Where such a task ended unasked, this says which and how.
     dials.join(FLUSH).await?;
     result
+}
+
+/// How it is found out who somebody is; with tokens, a task keeps their keys.
+fn auth(config: &FrontConfig, readiness: Readiness, tasks: &mut Tasks, stop: &Stop) -> Auth {
+    match &config.auth {
+        AuthConfig::Development => {
+            tracing::warn!(
+                "development identity: every terminal is believed to be who it says it is"
+            );
+            Auth::Development
+        }
+        AuthConfig::Jwt { rules, source } => {
+            readiness.set("keys", false);
+            let keys = Arc::new(KeyRing::new(Rules::clone(rules), source.gap()));
+            tasks.spawn("keys", auth::keep(keys.clone(), source.clone(), readiness, stop.clone()));
+            Auth::Jwt(keys)
+        }
+    }
 }

@@ -1,14 +1,18 @@
 //! One terminal after its handshake: the task that reads and writes its session.
 //!
 //! A session at rest is this task, a small read buffer and an outbox. The engine never waits for
-//! it; it waits for the engine, and with it the terminal.
+//! it; it waits for the engine, and with it the terminal. `greet` is the first frame of a terminal
+//! that is not known yet, `standing` how long its token counts.
+
+mod greet;
+mod standing;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCloseCode;
@@ -18,9 +22,12 @@ use wardlink_tls::Stream;
 use wardlink_wire::terminal::{BadUp, Down, TERMINAL_FRAME_MAX_BYTES, TerminalError, Up};
 use wardlink_wire::{CloseCode, Outcome, SessionId};
 
-use super::front::{Front, Query};
+use self::greet::greet;
+use self::standing::Standing;
+use super::auth::{Auth, Holder};
+use super::front::{Arrival, Front};
 use super::input::Input;
-use super::metrics::Metrics;
+use super::meter::{Meter, Verdict};
 use super::outbox::Outbox;
 
 /// A server pings a terminal after so long.
@@ -29,6 +36,9 @@ const PING: Duration = Duration::from_secs(25);
 const SILENT: Duration = Duration::from_secs(35);
 /// A write that takes longer says that the terminal does not read.
 const WRITE: Duration = Duration::from_secs(10);
+/// What the check of a token counts beside its frame, in frames: with 64 keys that have no names
+/// it takes some 5 ms, and a session needs one in an hour.
+const TOKEN_FRAMES: u32 = 50;
 /// How long the answer to a close frame may take.
 const LAST: Duration = Duration::from_secs(1);
 /// Read buffer of a terminal, zeroed at each read and kept for the session's life: small.
@@ -51,23 +61,53 @@ pub(super) async fn socket(stream: Stream, read: Vec<u8>) -> Socket {
     Socket::from_partially_read(stream, read, Role::Server, Some(config)).await
 }
 
-/// Serves a terminal until its session ends.
-pub(super) async fn serve(socket: Socket, query: Query, front: Arc<Front>) {
-    let inputs = front.inputs.clone();
+/// Serves a terminal until its session ends. What may be large is boxed, and let go before the
+/// session begins.
+pub(super) async fn serve(mut socket: Socket, arrival: Arrival, front: Arc<Front>) {
+    let Arrival { query, holder } = arrival;
+    let holder = match holder {
+        Some(holder) => holder,
+        None => match Box::pin(known(&mut socket, &front)).await {
+            Some(holder) => holder,
+            None => return,
+        },
+    };
     let outbox = Outbox::default();
     let (id, answer) = oneshot::channel();
     let acks = query.acks;
-    let opened = Input::SessionOpened { query, outbox: outbox.clone(), id };
-    if inputs.send(opened).await.is_err() {
+    let opened =
+        Input::SessionOpened { end: holder.end.clone(), query, outbox: outbox.clone(), id };
+    if front.inputs.send(opened).await.is_err() {
         return;
     }
     let Ok(session) = answer.await else { return };
-    let mut terminal = Terminal { socket, session, acks, inputs, metrics: front.metrics.clone() };
+    let standing = Standing::new(holder, &front.auth, session);
+    let meter = Meter::new(Instant::now());
+    let mut terminal = Terminal { socket, session, acks, front, standing, meter, paused: None };
     let code = terminal.run(&outbox).await;
     // The engine is gone only at the end of the process.
-    let _ = terminal.inputs.send(Input::SessionClosed(session)).await;
+    let _ = terminal.front.inputs.send(Input::SessionClosed(session)).await;
     if let Some(code) = code {
-        terminal.close(code).await;
+        close(&mut terminal.socket, code).await;
+    }
+}
+
+/// Who a terminal is that has not said so in its handshake. `None`: the connection is done.
+async fn known(socket: &mut Socket, front: &Front) -> Option<Holder> {
+    let Auth::Jwt(keys) = &front.auth else { return None };
+    match greet(socket, keys).await {
+        Ok(Some(holder)) => Some(holder),
+        // The library has queued the answer to a close frame.
+        Ok(None) => {
+            let _ = timeout(LAST, drain(socket)).await;
+            None
+        }
+        Err(unknown) => {
+            front.metrics.session_closed(unknown.code());
+            let _ = timeout(WRITE, socket.send(unknown.frame())).await;
+            close(socket, unknown.code()).await;
+            None
+        }
     }
 }
 
@@ -75,8 +115,11 @@ struct Terminal {
     socket: Socket,
     session: SessionId,
     acks: bool,
-    inputs: mpsc::Sender<Input>,
-    metrics: Arc<Metrics>,
+    front: Arc<Front>,
+    standing: Standing,
+    meter: Meter,
+    /// Until when it is not read, for it has sent too much.
+    paused: Option<Instant>,
 }
 
 impl Terminal {
@@ -86,24 +129,34 @@ impl Terminal {
         let mut pinged = false;
         let mut frames = VecDeque::new();
         loop {
-            let next = heard + if pinged { SILENT } else { PING };
+            let silence = heard + if pinged { SILENT } else { PING };
+            let standing = self.standing.due();
+            let next = [self.paused, standing.map(|(at, _)| at)];
+            let next = next.into_iter().flatten().fold(silence, Instant::min);
             tokio::select! {
-                message = self.socket.next(), if !outbox.holds() => {
+                message = self.socket.next(), if self.paused.is_none() && !outbox.holds() => {
                     (heard, pinged) = (Instant::now(), false);
+                    let message = match message {
+                        Some(Ok(message)) => message,
+                        Some(Err(WsError::Capacity(_))) => return self.leave(CloseCode::ProtocolError),
+                        Some(Err(_)) | None => return None,
+                    };
+                    if !self.weigh(1, message.len(), heard) {
+                        return self.leave(CloseCode::RateLimited);
+                    }
                     match message {
-                        Some(Ok(Message::Text(text))) => self.up(&text, outbox).await?,
-                        Some(Ok(Message::Binary(_))) => return self.leave(CloseCode::ProtocolError),
-                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
+                        Message::Text(text) => self.up(&text, outbox).await?,
+                        Message::Binary(_) => return self.leave(CloseCode::ProtocolError),
+                        Message::Ping(_) | Message::Pong(_) => {
                             // The library has queued the pong; without other traffic nothing else sends it.
                             timeout(WRITE, self.socket.flush()).await.ok()?.ok()?;
                         }
-                        Some(Err(WsError::Capacity(_))) => return self.leave(CloseCode::ProtocolError),
-                        Some(Ok(Message::Close(_))) => {
+                        Message::Close(_) => {
                             // The library has queued the answer; reading on until the end sends it.
-                            let _ = timeout(LAST, self.drain()).await;
+                            let _ = timeout(LAST, drain(&mut self.socket)).await;
                             return None;
                         }
-                        Some(Ok(Message::Frame(_)) | Err(_)) | None => return None,
+                        Message::Frame(_) => return None,
                     }
                 }
                 () = outbox.filled() => {
@@ -116,7 +169,18 @@ impl Terminal {
                         return close;
                     }
                 }
+                () = self.standing.keys_changed() => {
+                    self.standing.look(&self.front.auth, self.session);
+                }
                 () = sleep_until(next) => {
+                    let now = Instant::now();
+                    if let Some((_, code)) = standing.filter(|(at, _)| *at <= now) {
+                        return self.leave(code);
+                    }
+                    self.paused = self.paused.filter(|until| *until > now);
+                    if silence > now {
+                        continue;
+                    }
                     if pinged {
                         return self.leave(CloseCode::Silent);
                     }
@@ -130,18 +194,40 @@ impl Terminal {
 
     /// This side ends the session, with this code.
     fn leave(&self, code: CloseCode) -> Option<CloseCode> {
-        self.metrics.session_closed(code);
+        self.front.metrics.session_closed(code);
         Some(code)
+    }
+
+    /// Counts what was read; above its rates the terminal is not read for a while. False: it was
+    /// above them for too long.
+    fn weigh(&mut self, frames: u32, bytes: usize, now: Instant) -> bool {
+        match self.meter.take(frames, bytes, &self.front.config.rates, now) {
+            Verdict::Go => true,
+            Verdict::Pause(until) => {
+                self.front.metrics.front.paused.inc();
+                self.paused = Some(until);
+                true
+            }
+            Verdict::Close => false,
+        }
     }
 
     /// A frame of the terminal. `None`: the engine is gone.
     async fn up(&mut self, text: &Utf8Bytes, outbox: &Outbox) -> Option<()> {
         let decoded = Up::decode(text);
         if decoded.is_err() {
-            self.metrics.bad_frames.inc();
+            self.front.metrics.bad_frames.inc();
         }
         match decoded {
-            Ok(up) => self.inputs.send(Input::Up(self.session, up)).await.ok(),
+            Ok(Up::Token(token)) => {
+                self.weigh(TOKEN_FRAMES, 0, Instant::now());
+                let refresh = self.standing.refresh(&token.0, &self.front.auth, self.session);
+                if let Some(text) = Box::pin(refresh).await {
+                    outbox.push(Down::Error { code: TerminalError::BadToken, text, id: None });
+                }
+                Some(())
+            }
+            Ok(up) => self.front.inputs.send(Input::Up(self.session, up)).await.ok(),
             Err(BadUp { code: TerminalError::Invalid, text, id: Some(id), reason }) => {
                 // A message that can never go has a result like any other; what is wrong with it
                 // is said before.
@@ -168,24 +254,24 @@ impl Terminal {
         }
         self.socket.flush().await.ok()?;
         if let Some(seq) = shown.filter(|_| !self.acks) {
-            self.inputs.send(Input::Written(self.session, seq)).await.ok()?;
+            self.front.inputs.send(Input::Written(self.session, seq)).await.ok()?;
         }
         // What one burst needed is not kept.
         frames.shrink_to(16);
         Some(())
     }
+}
 
-    async fn close(&mut self, code: CloseCode) {
-        let frame = CloseFrame { code: WsCloseCode::from(code.code()), reason: code.text().into() };
-        // A peer that does not take the frame in time is closed without it.
-        let _ = timeout(WRITE, self.socket.close(Some(frame))).await;
-        // Wait for the peer's answer, so that the frame is not lost to a reset; bounded.
-        let _ = timeout(LAST, self.drain()).await;
-    }
+async fn close(socket: &mut Socket, code: CloseCode) {
+    let frame = CloseFrame { code: WsCloseCode::from(code.code()), reason: code.text().into() };
+    // A peer that does not take the frame in time is closed without it.
+    let _ = timeout(WRITE, socket.close(Some(frame))).await;
+    // Wait for the peer's answer, so that the frame is not lost to a reset; bounded.
+    let _ = timeout(LAST, drain(socket)).await;
+}
 
-    /// Reads to the end, and sends what the library has to say to it.
-    async fn drain(&mut self) {
-        let _ = self.socket.flush().await;
-        while let Some(Ok(_)) = self.socket.next().await {}
-    }
+/// Reads to the end, and sends what the library has to say to it.
+async fn drain(socket: &mut Socket) {
+    let _ = socket.flush().await;
+    while let Some(Ok(_)) = socket.next().await {}
 }

@@ -8,6 +8,7 @@ mod jwks;
 mod pem;
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jsonwebtoken::{AlgorithmFamily, DecodingKey, DecodingKeyKind};
 
@@ -39,6 +40,24 @@ pub(crate) struct Key {
     kid: Option<String>,
     pub(crate) algorithm: Algorithm,
     pub(crate) key: DecodingKey,
+    pub(crate) print: KeyPrint,
+}
+
+/// Tells the keys of a process apart: a hash of name, algorithm and key. It says nothing of the
+/// key, and nothing to another version of this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyPrint(u64);
+
+impl KeyPrint {
+    fn of(kid: Option<&str>, algorithm: Algorithm, key: &DecodingKey) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (kid, algorithm).hash(&mut hasher);
+        match key.kind() {
+            DecodingKeyKind::SecretOrDer(bytes) => bytes.hash(&mut hasher),
+            DecodingKeyKind::RsaModulusExponent { n, e } => (n, e).hash(&mut hasher),
+        }
+        Self(hasher.finish())
+    }
 }
 
 impl Keys {
@@ -113,6 +132,11 @@ impl Keys {
         self.keys.iter().map(|key| key.algorithm)
     }
 
+    /// Whether the key with this print is one of them.
+    pub fn has(&self, print: KeyPrint) -> bool {
+        self.keys.iter().any(|key| key.print == print)
+    }
+
     /// The keys that a token with this `kid` may mean; none where it is unknown. Where no key has
     /// a name there is nothing to compare, and all may be meant.
     pub(crate) fn named(&self, kid: Option<&str>) -> impl Iterator<Item = &Key> {
@@ -139,7 +163,8 @@ impl Key {
             (AlgorithmFamily::Ed, _) => (bytes != 32).then_some("no key of Ed25519"),
             (AlgorithmFamily::Rsa, _) => Some("RSA key without a modulus"),
         };
-        problem.map_or(Ok(Self { kid, algorithm, key }), Err)
+        let print = KeyPrint::of(kid.as_deref(), algorithm, &key);
+        problem.map_or(Ok(Self { kid, algorithm, key, print }), Err)
     }
 
     fn from_pem(block: &Block<'_>) -> Result<Self, KeyError> {

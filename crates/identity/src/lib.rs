@@ -24,7 +24,7 @@ mod verify;
 
 pub use algorithm::Algorithm;
 pub use error::{ClaimError, ClaimProblem, TokenError};
-pub use keys::{KEY_FILE_MAX_BYTES, KEYS_MAX, KeyError, Keys, SECRET_MIN_BYTES, Skipped};
+pub use keys::{KEY_FILE_MAX_BYTES, KEYS_MAX, KeyError, KeyPrint, Keys, SECRET_MIN_BYTES, Skipped};
 pub use rules::{ClaimNames, Identity, Rules};
 pub use send_for::{SEND_FOR_MAX, SendFor, SendForError};
 pub use sign::{Grant, Signer, new_secret};

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use crate::algorithm::Algorithm;
 use crate::claims::{self, Claims};
 use crate::error::TokenError;
-use crate::keys::{Key, Keys};
+use crate::keys::{Key, KeyPrint, Keys};
 use crate::rules::{Identity, Rules};
 
 /// Largest token. Those with a person's groups and roles take 2 KiB, and servers on the way
@@ -50,6 +50,15 @@ impl Verifier {
     /// # Errors
     /// Why it does not count. Nothing that the claims say is told before the signature is good.
     pub fn verify(&self, token: &str, now: u64) -> Result<Identity, TokenError> {
+        self.verify_by(token, now).map(|(identity, _)| identity)
+    }
+
+    /// [`Verifier::verify`], and the key that made the signature: while a connection lasts, its
+    /// holder counts only as long as that key does ([`Verifier::has`]).
+    ///
+    /// # Errors
+    /// As [`Verifier::verify`].
+    pub fn verify_by(&self, token: &str, now: u64) -> Result<(Identity, KeyPrint), TokenError> {
         if token.is_empty() {
             return Err(TokenError::Missing);
         }
@@ -62,8 +71,13 @@ impl Verifier {
             return Err(TokenError::Malformed);
         }
         let algorithm: Algorithm = header.alg.parse().map_err(|_| TokenError::Algorithm)?;
-        let claims = self.signed(token, algorithm, header.kid.as_deref())?;
-        claims::identity(&claims, &self.rules, now)
+        let (claims, print) = self.signed(token, algorithm, header.kid.as_deref())?;
+        Ok((claims::identity(&claims, &self.rules, now)?, print))
+    }
+
+    /// Whether the key with this print is among the keys.
+    pub fn has(&self, print: KeyPrint) -> bool {
+        self.keys.has(print)
     }
 
     /// The claims, if the signature is by a key that may be meant.
@@ -72,7 +86,7 @@ impl Verifier {
         token: &str,
         algorithm: Algorithm,
         kid: Option<&str>,
-    ) -> Result<Claims, TokenError> {
+    ) -> Result<(Claims, KeyPrint), TokenError> {
         let named: Vec<&Key> = self.keys.named(kid).collect();
         if named.is_empty() {
             return Err(TokenError::UnknownKid);
@@ -80,7 +94,7 @@ impl Verifier {
         let mut refused = TokenError::Algorithm;
         for key in named.into_iter().filter(|key| key.algorithm == algorithm) {
             match jsonwebtoken::decode::<Claims>(token, &key.key, &signature_only(algorithm)) {
-                Ok(token) => return Ok(token.claims),
+                Ok(token) => return Ok((token.claims, key.print)),
                 Err(error) => match error.kind() {
                     ErrorKind::InvalidSignature => refused = TokenError::Signature,
                     _ => return Err(TokenError::Malformed),

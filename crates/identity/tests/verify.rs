@@ -366,6 +366,20 @@ fn refusals_repeat_nothing_of_the_token_and_have_reasons_of_the_closed_set() {
 }
 
 #[test]
+fn the_key_that_signed_is_known_as_long_as_it_is_there() {
+    let (old, new) = (ec(), ec());
+    let token = token_of(&old.private_pem, None);
+    let both = verifier(format!("{}{}", old.public_pem, new.public_pem).as_bytes());
+    let (identity, key) = both.verify_by(&token, NOW).expect("identity");
+    assert_eq!(identity, both.verify(&token, NOW).expect("identity"));
+    assert!(both.has(key));
+    // Read again, it is the same key.
+    assert!(verifier(old.public_pem.as_bytes()).has(key));
+    assert!(!verifier(new.public_pem.as_bytes()).has(key));
+    assert!(!by_secret(Rules::default()).has(key));
+}
+
+#[test]
 fn other_keys_replace_those_before() {
     let (old, new) = (ec(), ec());
     let first = verifier(old.public_pem.as_bytes());

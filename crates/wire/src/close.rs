@@ -33,11 +33,15 @@ pub enum CloseCode {
     ImpossibleView,
     /// The identity expired while connected. A terminal that gets a fresh token may come again.
     IdentityExpired,
+    /// The key that made the terminal's token counts no more. It may come again with a fresh one.
+    KeyWithdrawn,
+    /// The terminal has sent more than it may for too long.
+    RateLimited,
 }
 
 impl CloseCode {
     /// All codes, for closed label sets, documents and tests.
-    pub const ALL: [CloseCode; 14] = [
+    pub const ALL: [CloseCode; 16] = [
         CloseCode::GoingAway,
         CloseCode::Silent,
         CloseCode::TooSlow,
@@ -52,6 +56,8 @@ impl CloseCode {
         CloseCode::PlainWithSeveral,
         CloseCode::ImpossibleView,
         CloseCode::IdentityExpired,
+        CloseCode::KeyWithdrawn,
+        CloseCode::RateLimited,
     ];
 
     const fn row(self) -> (u16, &'static str, &'static str) {
@@ -74,6 +80,14 @@ impl CloseCode {
             ),
             CloseCode::ImpossibleView => (4505, "impossible_view", "view number cannot be"),
             CloseCode::IdentityExpired => (4506, "identity_expired", "identity has expired"),
+            CloseCode::KeyWithdrawn => (
+                4007,
+                "key_withdrawn",
+                "the key of the token counts no more, connect again with a fresh token",
+            ),
+            CloseCode::RateLimited => {
+                (4008, "rate_limited", "more messages or bytes than allowed, for too long")
+            }
         }
     }
 

@@ -159,15 +159,18 @@ pub enum TerminalError {
     Invalid,
     /// The frame has no place here, or names a `seq` that was never shown.
     OutOfPlace,
+    /// The token does not count; the session goes on with the one before, until that expires.
+    BadToken,
 }
 
 impl TerminalError {
     /// All values, for closed label sets and round-trip tests.
-    pub const ALL: [TerminalError; 4] = [
+    pub const ALL: [TerminalError; 5] = [
         TerminalError::Malformed,
         TerminalError::UnknownType,
         TerminalError::Invalid,
         TerminalError::OutOfPlace,
+        TerminalError::BadToken,
     ];
 
     /// The word used on the wire, in logs and as a metric label.
@@ -177,6 +180,7 @@ impl TerminalError {
             TerminalError::UnknownType => "unknown-type",
             TerminalError::Invalid => "invalid",
             TerminalError::OutOfPlace => "out-of-place",
+            TerminalError::BadToken => "bad-token",
         }
     }
 

@@ -2,13 +2,15 @@
 //! WebSocket or ends.
 //!
 //! Owns a connection from its accept to its handshake, and the bounds of both. `router` says which
-//! part answers a request, `upgrade` is the handshake of a WebSocket, `query` what its request
-//! says. What a terminal does afterwards is [`super::terminal`]'s; of the handshake, which needs
+//! part answers a request, `upgrade` is the handshake of a WebSocket, with `origin`, `token` and
+//! `query` for what its request says, and `refusal` for what is wrong with it. What a terminal does afterwards is [`super::terminal`]'s; of the handshake, which needs
 //! more memory than a session at rest, nothing is kept.
 
+mod origin;
 mod query;
 mod refusal;
 mod router;
+mod token;
 mod upgrade;
 
 use std::convert::Infallible;
@@ -25,17 +27,21 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::IntGauge;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
-use wardlink_identity::TokenError;
+use wardlink_identity::{Rules, TokenError};
 use wardlink_service::stop::Stop;
 use wardlink_tls::Acceptor;
 
+pub use self::origin::{BadOrigin, Origin, Origins};
 pub(super) use self::query::Query;
-use self::refusal::Refusal;
+pub(super) use self::refusal::Refusal;
 use super::api::{Api, Caller};
+use super::auth::{Auth, Holder, Source, Unproven};
 use super::input::Input;
+use super::meter::SessionRates;
 use super::metrics::Metrics;
 use super::playground::Playground;
 use super::terminal;
@@ -57,6 +63,57 @@ const LIFE: Duration = Duration::from_secs(600);
 /// result takes 10 s at most.
 const LAST: Duration = Duration::from_secs(15);
 
+/// How the port for terminals serves.
+#[derive(Debug, Clone)]
+pub struct FrontConfig {
+    /// How it is found out who somebody is.
+    pub auth: AuthConfig,
+    /// The pages that may connect.
+    pub origins: Origins,
+    /// What a session may send.
+    pub rates: SessionRates,
+    /// Connections at a time.
+    pub max_terminals: usize,
+}
+
+/// How it is found out who somebody is.
+#[derive(Debug, Clone)]
+pub enum AuthConfig {
+    /// Everybody is believed.
+    Development,
+    /// By tokens.
+    Jwt {
+        /// What they must say.
+        rules: Box<Rules>,
+        /// Where the keys are that made them.
+        source: Source,
+    },
+}
+
+impl FrontConfig {
+    /// Terminals at a time: 7 KiB each are 700 MiB.
+    pub const MAX_TERMINALS: usize = 100_000;
+
+    /// Believes everybody, as `--auth development`, with the default bounds.
+    pub fn development() -> Self {
+        Self {
+            auth: AuthConfig::Development,
+            origins: Origins::Loopback,
+            rates: SessionRates::default(),
+            max_terminals: Self::MAX_TERMINALS,
+        }
+    }
+}
+
+/// A terminal whose handshake is done.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    /// How it wants to be served.
+    pub(super) query: Query,
+    /// Who it is; `None` where its first frame is to tell.
+    pub(super) holder: Option<Holder>,
+}
+
 /// What all connections of the port share.
 #[derive(Debug)]
 pub(super) struct Front {
@@ -70,6 +127,10 @@ pub(super) struct Front {
     pub(super) playground: Option<Playground>,
     /// Clear text or TLS.
     pub(super) acceptor: Acceptor,
+    /// How it is found out who somebody is.
+    pub(super) auth: Auth,
+    /// What was set.
+    pub(super) config: FrontConfig,
     /// Raised when no connection is accepted any more.
     pub(super) stop: Stop,
 }
@@ -79,22 +140,47 @@ impl Front {
     ///
     /// # Errors
     /// Why its token does not count.
-    fn caller(&self, _headers: &HeaderMap) -> Result<Caller, TokenError> {
-        Ok(Caller::Anyone)
+    async fn caller(&self, headers: &HeaderMap) -> Result<Caller, TokenError> {
+        let Auth::Jwt(keys) = &self.auth else { return Ok(Caller::Anyone) };
+        let token = token::bearer(headers).map_err(|_| TokenError::Malformed)?;
+        match keys.verify(token.ok_or(TokenError::Missing)?).await {
+            Ok((identity, _)) => Ok(Caller::Holder(identity)),
+            Err(Unproven::Token(error)) => Err(error),
+            // Whichever key made it, it is not known here.
+            Err(Unproven::NoKeys) => Err(TokenError::UnknownKid),
+        }
     }
 }
 
 /// Serves one accepted connection until it ends: as HTTP, and then perhaps as a terminal.
 pub(super) async fn serve(stream: TcpStream, front: Arc<Front>) {
+    let _counted = Counted::new(&front);
     // Boxed, and let go before the session begins: what a handshake needs is not kept for its life.
     let entered = Box::pin(http(stream, &front)).await;
-    if let Some((socket, query)) = entered {
-        terminal::serve(socket, query, front).await;
+    if let Some((socket, arrival)) = entered {
+        terminal::serve(socket, arrival, front).await;
+    }
+}
+
+/// One connection in the count of them.
+struct Counted(IntGauge);
+
+impl Counted {
+    fn new(front: &Front) -> Self {
+        let connections = front.metrics.front.connections.clone();
+        connections.inc();
+        Self(connections)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
 /// HTTP until the connection ends or a terminal's handshake is done.
-async fn http(stream: TcpStream, front: &Arc<Front>) -> Option<(terminal::Socket, Query)> {
+async fn http(stream: TcpStream, front: &Arc<Front>) -> Option<(terminal::Socket, Arrival)> {
     let accepted = Instant::now();
     let stream = match timeout(HEAD, front.acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -128,13 +214,13 @@ async fn http(stream: TcpStream, front: &Arc<Front>) -> Option<(terminal::Socket
     }
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner();
-    let Some(query) = entry.take() else {
+    let Some(arrival) = entry.take() else {
         // It may be gone already.
         let _ = timeout(LAST, tokio::io::AsyncWriteExt::shutdown(&mut stream)).await;
         return None;
     };
     // Copied: as it is, it would keep the whole read buffer for the session's life.
-    Some((terminal::socket(stream, parts.read_buf.to_vec()).await, query))
+    Some((terminal::socket(stream, parts.read_buf.to_vec()).await, arrival))
 }
 
 /// Ends when a connection that is no terminal's is to go.
@@ -147,14 +233,14 @@ async fn leave(front: &Front) {
 
 /// The terminal that comes out of a connection's HTTP, where one does.
 #[derive(Debug, Clone, Default)]
-struct Entry(Arc<Mutex<Option<Query>>>);
+struct Entry(Arc<Mutex<Option<Arrival>>>);
 
 impl Entry {
-    fn put(&self, query: Query) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(query);
+    fn put(&self, arrival: Arrival) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(arrival);
     }
 
-    fn take(&self) -> Option<Query> {
+    fn take(&self) -> Option<Arrival> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

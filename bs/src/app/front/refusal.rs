@@ -4,11 +4,16 @@
 use std::borrow::Cow;
 
 use hyper::StatusCode;
-use hyper::header::{ALLOW, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE};
+use hyper::header::{
+    ALLOW, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+};
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
+use wardlink_identity::TokenError;
 
+use super::token::BadCarrier;
 use super::{Answer, text};
+use crate::app::auth::Unproven;
 
 /// Why a handshake is refused.
 #[derive(Debug)]
@@ -23,9 +28,54 @@ pub(in crate::app) enum Refusal {
     Body,
     /// The query is ill formed; for the terminal's developer.
     Query(String),
+    /// The page that connects is of another origin.
+    Origin,
+    /// A token is not sent as it should be.
+    Carrier(BadCarrier),
+    /// The token does not count.
+    Token(TokenError),
+    /// There are no keys yet to verify tokens by.
+    NoKeys,
+}
+
+impl From<Unproven> for Refusal {
+    fn from(error: Unproven) -> Self {
+        match error {
+            Unproven::NoKeys => Self::NoKeys,
+            Unproven::Token(error) => Self::Token(error),
+        }
+    }
 }
 
 impl Refusal {
+    /// What [`Refusal::reason`] can be, in its order.
+    pub(in crate::app) const REASONS: [&'static str; 9] = [
+        "method",
+        "no_web_socket",
+        "handshake",
+        "body",
+        "query",
+        "origin",
+        "carrier",
+        "token",
+        "no_keys",
+    ];
+
+    /// Its place in [`Refusal::REASONS`], for metrics.
+    pub(in crate::app) fn index(&self) -> usize {
+        match self {
+            Self::Method => 0,
+            Self::NoWebSocket => 1,
+            Self::Handshake(_) => 2,
+            Self::Body => 3,
+            Self::Query(_) => 4,
+            Self::Origin => 5,
+            Self::Carrier(_) => 6,
+            Self::Token(_) => 7,
+            Self::NoKeys => 8,
+        }
+    }
+
     /// What the library says of a request.
     pub(super) fn of(error: WsError) -> Self {
         match error {
@@ -44,6 +94,9 @@ impl Refusal {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoWebSocket => StatusCode::UPGRADE_REQUIRED,
             Self::Handshake(_) | Self::Body | Self::Query(_) => StatusCode::BAD_REQUEST,
+            Self::Origin => StatusCode::FORBIDDEN,
+            Self::Carrier(_) | Self::Token(_) => StatusCode::UNAUTHORIZED,
+            Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -54,6 +107,10 @@ impl Refusal {
             Self::Handshake(error) => format!("no WebSocket handshake: {error}").into(),
             Self::Body => "a handshake has no body".into(),
             Self::Query(problem) => problem.clone().into(),
+            Self::Origin => "pages of this origin may not connect".into(),
+            Self::Carrier(problem) => problem.text().into(),
+            Self::Token(error) => error.to_string().into(),
+            Self::NoKeys => "the keys for tokens have not been read yet".into(),
         }
     }
 
@@ -68,7 +125,13 @@ impl Refusal {
                 say(UPGRADE, "websocket");
                 say(SEC_WEBSOCKET_VERSION, "13");
             }
-            _ => {}
+            Self::Carrier(_) => drop(say(WWW_AUTHENTICATE, "Bearer realm=\"wardlink\"")),
+            Self::Token(_) => {
+                let challenge = "Bearer realm=\"wardlink\", error=\"invalid_token\"";
+                say(WWW_AUTHENTICATE, challenge);
+            }
+            Self::NoKeys => drop(say(RETRY_AFTER, "5")),
+            Self::Handshake(_) | Self::Body | Self::Query(_) | Self::Origin => {}
         }
         answer
     }

@@ -7,32 +7,67 @@ use hyper::header::{
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
 use wardlink_wire::terminal::TERMINAL_SUBPROTOCOL;
 
-use super::{Answer, Entry, Query, Refusal};
+use super::origin::Origins;
+use super::{Answer, Arrival, Entry, Front, Query, Refusal, query, token};
+use crate::app::auth::{Auth, Holder};
 
 /// Answers a request for the terminals' path: 101, or what is wrong with it.
-pub(super) fn answer(request: &Request<()>, entry: &Entry) -> Answer {
-    match check(request) {
-        Ok((answer, query)) => {
-            entry.put(query);
+pub(super) async fn answer(front: &Front, request: &Request<()>, entry: &Entry) -> Answer {
+    let result = match check(request, &front.config.origins) {
+        Ok((answer, query)) => match holder(&front.auth, request).await {
+            Ok(holder) => Ok((answer, Arrival { query, holder })),
+            Err(refusal) => Err(refusal),
+        },
+        Err(refusal) => Err(refusal),
+    };
+    match result {
+        Ok((answer, arrival)) => {
+            entry.put(arrival);
             answer
         }
-        Err(refusal) => refusal.answer(),
+        Err(refusal) => {
+            front.metrics.front.refused(&refusal);
+            refusal.answer()
+        }
     }
 }
 
-/// Decides a handshake.
-fn check(request: &Request<()>) -> Result<(Answer, Query), Refusal> {
+/// Decides a handshake but for who it is.
+fn check(request: &Request<()>, origins: &Origins) -> Result<(Answer, Query), Refusal> {
     let switching = create_response(request).map_err(Refusal::of)?;
-    if has_body(request.headers()) {
+    let headers = request.headers();
+    if has_body(headers) {
         return Err(Refusal::Body);
+    }
+    if !origins.allow(headers) {
+        return Err(Refusal::Origin);
     }
     let query = Query::parse(request.uri().query().unwrap_or_default()).map_err(Refusal::Query)?;
     let mut answer = switching.map(|()| Default::default());
-    if names_subprotocol(request.headers()) {
+    if token::subprotocols(headers).any(|name| name == TERMINAL_SUBPROTOCOL) {
         let name = HeaderValue::from_static(TERMINAL_SUBPROTOCOL);
         answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
     }
     Ok((answer, query))
+}
+
+/// Who it is; `None` where its first frame is to tell.
+async fn holder(auth: &Auth, request: &Request<()>) -> Result<Option<Holder>, Refusal> {
+    match auth {
+        Auth::Development => {
+            let end = query::end(request.uri().query().unwrap_or_default());
+            Ok(Some(Holder { end: end.map_err(Refusal::Query)?, proof: None }))
+        }
+        Auth::Jwt(keys) => {
+            match token::of_handshake(request.headers()).map_err(Refusal::Carrier)? {
+                Some(token) => {
+                    let (identity, proof) = keys.verify(token).await?;
+                    Ok(Some(Holder { end: identity.end, proof: Some(proof) }))
+                }
+                None => Ok(None),
+            }
+        }
+    }
 }
 
 fn has_body(headers: &HeaderMap) -> bool {
@@ -40,26 +75,23 @@ fn has_body(headers: &HeaderMap) -> bool {
         || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
 }
 
-/// The entries of the request's sub-protocol lists.
-fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let lists = headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter();
-    lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(',')).map(str::trim)
-}
-
-fn names_subprotocol(headers: &HeaderMap) -> bool {
-    subprotocols(headers).any(|name| name == TERMINAL_SUBPROTOCOL)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use hyper::StatusCode;
     use hyper::header::{
-        ALLOW, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+        ALLOW, AUTHORIZATION, CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+        SEC_WEBSOCKET_VERSION, UPGRADE,
     };
 
-    use super::*;
+    use wardlink_identity::Rules;
 
-    const URI: &str = "/ws?hospitalCode=H1&hosareaCode=A2&uid=u7";
+    use super::*;
+    use crate::app::auth::KeyRing;
+
+    const URI: &str = "/ws?hospitalCode=H1&hosareaCode=A2&uid=u7&n=2";
 
     fn handshake() -> Request<()> {
         Request::get(URI)
@@ -75,10 +107,10 @@ mod tests {
     fn status(change: impl FnOnce(&mut Request<()>)) -> StatusCode {
         let mut request = handshake();
         change(&mut request);
-        let entry = Entry::default();
-        let answer = answer(&request, &entry);
-        assert_eq!(entry.take().is_some(), answer.status() == StatusCode::SWITCHING_PROTOCOLS);
-        answer.status()
+        match check(&request, &Origins::Same) {
+            Ok((answer, _)) => answer.status(),
+            Err(refusal) => refusal.answer().status(),
+        }
     }
 
     fn set(request: &mut Request<()>, name: hyper::header::HeaderName, value: &'static str) {
@@ -87,22 +119,27 @@ mod tests {
 
     #[test]
     fn a_handshake_is_answered_with_the_key_of_the_standard() {
-        let entry = Entry::default();
-        let answer = answer(&handshake(), &entry);
+        let (answer, query) = check(&handshake(), &Origins::Same).unwrap();
         assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
         assert_eq!(answer.headers()[SEC_WEBSOCKET_ACCEPT], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert!(!answer.headers().contains_key(SEC_WEBSOCKET_PROTOCOL));
-        assert_eq!(entry.take().unwrap().end.as_str(), "H1-A2-u7");
+        assert_eq!(query, Query { client: None, n: 2, acks: true });
     }
 
     #[test]
     fn only_our_subprotocol_is_answered() {
         let mut request = handshake();
         set(&mut request, SEC_WEBSOCKET_PROTOCOL, "other, wardlink.v1");
-        let (answer, _) = check(&request).unwrap();
+        let (answer, _) = check(&request, &Origins::Same).unwrap();
         assert_eq!(answer.headers()[SEC_WEBSOCKET_PROTOCOL], TERMINAL_SUBPROTOCOL);
         set(&mut request, SEC_WEBSOCKET_PROTOCOL, "other");
-        assert!(!check(&request).unwrap().0.headers().contains_key(SEC_WEBSOCKET_PROTOCOL));
+        assert!(
+            !check(&request, &Origins::Same)
+                .unwrap()
+                .0
+                .headers()
+                .contains_key(SEC_WEBSOCKET_PROTOCOL)
+        );
     }
 
     #[test]
@@ -117,25 +154,49 @@ mod tests {
             status(|request| set(request, CONNECTION, "close")),
             StatusCode::UPGRADE_REQUIRED
         );
+        let status_of = |origin| status(|request| set(request, ORIGIN, origin));
+        assert_eq!(status_of("https://evil.example"), StatusCode::FORBIDDEN);
         for key in ["", "short", "dGhlIHNhbXBsZSBub25jZQ=!"] {
             let status = status(|request| set(request, SEC_WEBSOCKET_KEY, key));
             assert_eq!(status, StatusCode::BAD_REQUEST, "{key}");
         }
         assert_eq!(status(|request| set(request, CONTENT_LENGTH, "2")), StatusCode::BAD_REQUEST);
         assert_eq!(
-            status(|request| *request.uri_mut() = "/ws?uid=u".parse().unwrap()),
+            status(|request| *request.uri_mut() = "/ws?n=u".parse().unwrap()),
             StatusCode::BAD_REQUEST
         );
+    }
+
+    #[tokio::test]
+    async fn in_development_the_query_says_who_it_is() {
+        let holder = async |request: &Request<()>| holder(&Auth::Development, request).await;
+        let end = holder(&handshake()).await.unwrap().unwrap().end;
+        assert_eq!(end.as_str(), "H1-A2-u7");
+        let nobody = Request::get("/ws?uid=u").body(()).unwrap();
+        assert!(matches!(holder(&nobody).await, Err(Refusal::Query(_))));
+    }
+
+    #[tokio::test]
+    async fn with_tokens_the_query_means_nothing_and_the_first_frame_may_tell() {
+        let keys = KeyRing::new(Rules::default(), Duration::from_secs(10));
+        let auth = Auth::Jwt(Arc::new(keys));
+        assert!(matches!(holder(&auth, &handshake()).await, Ok(None)));
+        let mut request = handshake();
+        set(&mut request, AUTHORIZATION, "Basic YTpi");
+        assert!(matches!(holder(&auth, &request).await, Err(Refusal::Carrier(_))));
     }
 
     #[test]
     fn a_wrong_version_and_a_wrong_method_are_told_the_right_one() {
         let mut request = handshake();
         set(&mut request, SEC_WEBSOCKET_VERSION, "8");
-        assert_eq!(check(&request).unwrap_err().answer().headers()[SEC_WEBSOCKET_VERSION], "13");
+        assert_eq!(
+            check(&request, &Origins::Same).unwrap_err().answer().headers()[SEC_WEBSOCKET_VERSION],
+            "13"
+        );
         let mut request = handshake();
         *request.method_mut() = hyper::Method::POST;
-        let refusal = check(&request).unwrap_err().answer();
+        let refusal = check(&request, &Origins::Same).unwrap_err().answer();
         assert_eq!(refusal.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(refusal.headers()[ALLOW], "GET");
     }

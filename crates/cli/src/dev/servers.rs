@@ -71,6 +71,7 @@ impl Servers {
             let bs = wardlink_bs::app::Config {
                 listen: *address,
                 admin_listen: None,
+                front: wardlink_bs::app::FrontConfig::development(),
                 ms: vec![format!("ws://{link}/link").parse().map_err(anyhow::Error::msg)?],
                 server: None,
                 playground: None,

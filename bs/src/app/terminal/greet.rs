@@ -1,0 +1,91 @@
+//! A terminal that did not show its token in the handshake: its first frame must.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use wardlink_identity::{TOKEN_MAX_BYTES, TokenError};
+use wardlink_wire::CloseCode;
+use wardlink_wire::terminal::{Down, TerminalError, Up};
+
+use super::Socket;
+use crate::app::auth::{Holder, KeyRing, Unproven};
+
+/// The token must be here within this.
+const TOKEN: Duration = Duration::from_secs(10);
+/// The first frame, in bytes: the largest token and what is around it.
+const FRAME_MAX_BYTES: usize = TOKEN_MAX_BYTES + 256;
+/// Control frames before it; a proxy may ping meanwhile.
+const CONTROLS_MAX: usize = 16;
+
+/// Why a terminal that is not known yet is sent away. Its text is for the terminal's developer.
+#[derive(Debug)]
+pub(super) struct Unknown {
+    code: CloseCode,
+    text: String,
+}
+
+impl Unknown {
+    fn new(code: CloseCode, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    /// How it is closed.
+    pub(super) fn code(&self) -> CloseCode {
+        self.code
+    }
+
+    /// What it is told before.
+    pub(super) fn frame(&self) -> Message {
+        let (code, text) = (TerminalError::BadToken, self.text.clone());
+        Message::text(Down::Error { code, text, id: None }.to_json())
+    }
+}
+
+/// Who the terminal is by its first frame. `None`: it has left.
+///
+/// # Errors
+/// Nothing else is accepted, and not for longer than 10 s.
+pub(super) async fn greet(socket: &mut Socket, keys: &KeyRing) -> Result<Option<Holder>, Unknown> {
+    let token = match timeout(TOKEN, first(socket)).await {
+        Ok(Ok(Some(token))) => token,
+        Ok(Ok(None)) => return Ok(None),
+        Ok(Err(problem)) => return Err(Unknown::new(CloseCode::BadIdentity, problem)),
+        Err(_) => return Err(Unknown::new(CloseCode::BadIdentity, "no token within 10 s")),
+    };
+    match keys.verify(&token).await {
+        Ok((identity, proof)) => Ok(Some(Holder { end: identity.end, proof: Some(proof) })),
+        Err(Unproven::Token(error @ TokenError::Expired)) => {
+            Err(Unknown::new(CloseCode::IdentityExpired, error.to_string()))
+        }
+        Err(Unproven::Token(error)) => Err(Unknown::new(CloseCode::BadIdentity, error.to_string())),
+        Err(Unproven::NoKeys) => {
+            Err(Unknown::new(CloseCode::Overloaded, "the keys for tokens have not been read yet"))
+        }
+    }
+}
+
+/// The token of the first frame. `None`: the terminal has left.
+async fn first(socket: &mut Socket) -> Result<Option<String>, &'static str> {
+    for _ in 0..CONTROLS_MAX {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) if text.len() > FRAME_MAX_BYTES => {
+                return Err("the first frame is too large for a token");
+            }
+            Some(Ok(Message::Text(text))) => match Up::decode(&text) {
+                Ok(Up::Token(token)) => return Ok(Some(token.0)),
+                _ => return Err("the first frame must be a token"),
+            },
+            Some(Ok(Message::Binary(_))) => return Err("the first frame must be a token"),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
+                // The library has queued the pong.
+                if socket.flush().await.is_err() {
+                    return Ok(None);
+                }
+            }
+            Some(Ok(Message::Close(_) | Message::Frame(_)) | Err(_)) | None => return Ok(None),
+        }
+    }
+    Err("too many control frames before a token")
+}
