@@ -179,7 +179,8 @@ impl Cluster {
         }
         // Their playground pages know of each other.
         let terminals = cluster.urls().join(",");
-        for process in &mut cluster.bs {
+        let development = !plan.bs_flags.iter().any(|flag| flag == "--auth");
+        for process in cluster.bs.iter_mut().filter(|_| development) {
             process.add_flags(&["--playground-servers", &terminals]);
         }
         // All at once: an MS is ready when BSs are linked to it.
