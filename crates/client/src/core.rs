@@ -6,6 +6,7 @@
 
 mod backoff;
 mod event;
+mod moving;
 mod renewal;
 mod retry;
 mod seen;
@@ -20,6 +21,7 @@ use wardlink_wire::{Outcome, Reason};
 
 pub use event::{Action, CoreConfig, Credential, Ended, Event, Held, SendOutcome, Ticket, Welcome};
 
+use moving::Moving;
 use retry::{Cause, Retry};
 use seen::{Arrival, Seen};
 use sends::{Left, Sends};
@@ -55,12 +57,17 @@ enum State {
 /// here, for the earlier copy may have arrived. Nothing is sent before a first `welcome` has named
 /// the end that [`CoreConfig::end`] demands. A message is shown once while it
 /// is remembered: for the message TTL, the last 65,536. An acknowledgement names only what
-/// [`Event::Processed`] has named, on any session.
+/// [`Event::Processed`] has named, on any session. A server that asks to be left is left only when
+/// another has welcomed this program, or when it ends the session.
 #[derive(Debug)]
 pub struct Core<H> {
     config: CoreConfig,
     state: State,
     n: u64,
+    /// The highest number of a connection.
+    last: u64,
+    /// The connection that is to follow the present one.
+    moving: Option<Moving>,
     retry: Retry,
     sends: Sends<H>,
     seen: Seen,
@@ -83,6 +90,8 @@ impl<H> Core<H> {
             config,
             state: State::Waiting { until: now },
             n: 0,
+            last: 0,
+            moving: None,
             sends: Sends::new(),
             seen: Seen::default(),
             deaf: false,
@@ -99,16 +108,27 @@ impl<H> Core<H> {
     pub fn handle(&mut self, now: Duration, event: Event<H>) {
         match event {
             Event::Tick => {}
+            Event::Connected { n, held } if self.is_next(n) => {
+                self.next_connected(held.as_ref(), now);
+            }
             Event::Connected { n, held } => self.connected(n, held.as_ref(), now),
+            Event::NoToken { n } if self.is_next(n) => self.next_failed(Cause::NoToken, now),
             Event::NoToken { n } => self.failed(n, Cause::NoToken, now),
+            Event::ConnectFailed { n, status } if self.is_next(n) => {
+                self.next_failed(status.map_or(Cause::Other, Cause::Status), now);
+            }
             Event::ConnectFailed { n, status } => {
                 self.failed(n, status.map_or(Cause::Other, Cause::Status), now);
             }
             Event::Renewed { n, held } => self.renewed(n, held, now),
             Event::Down { n, down } if self.is_open(n) => self.down(down, now),
+            Event::Down { n, down } if self.is_next(n) => self.next_down(down, now),
             Event::Down { .. } => {}
             Event::Closed { n, code } if self.is_open(n) => {
                 self.over(code.map_or(Cause::Other, Cause::Code), now);
+            }
+            Event::Closed { n, code } if self.is_next(n) => {
+                self.next_failed(code.map_or(Cause::Other, Cause::Code), now);
             }
             Event::Closed { .. } => {}
             Event::Send { send, handle } => self.send(send, handle, now),
@@ -148,7 +168,8 @@ impl<H> Core<H> {
             State::Open(session) => session.due(),
             State::Connecting | State::Ended => None,
         };
-        [state, self.sends.deadline()].into_iter().flatten().min()
+        let moving = self.moving.as_ref().and_then(Moving::due);
+        [state, moving, self.sends.deadline()].into_iter().flatten().min()
     }
 
     /// Sends without a result.
@@ -162,9 +183,7 @@ impl<H> Core<H> {
 
     fn connected(&mut self, n: u64, held: Option<&Held>, now: Duration) {
         if n == self.n && matches!(self.state, State::Connecting) {
-            self.sends.rewind();
-            self.seen.new_session();
-            self.credit = FIRST_CREDIT;
+            self.begin_session();
             self.state = State::Open(Session::new(held, self.config.credential, now));
         }
     }
@@ -194,6 +213,9 @@ impl<H> Core<H> {
     fn over(&mut self, cause: Cause, now: Duration) {
         if matches!(&self.state, State::Open(session) if session.is_steady(now)) {
             self.retry.steady();
+        }
+        if self.go_on_with_next(cause) {
+            return;
         }
         match self.retry.after(cause) {
             Ok(delay) => {
@@ -289,6 +311,9 @@ impl<H> Core<H> {
         if matches!(self.state, State::Connecting | State::Open(_)) {
             self.actions.push_back(Action::Close { n: self.n });
         }
+        if let Some(moving) = self.moving.take() {
+            self.actions.push_back(moving.close());
+        }
         self.end(Ended::Stopped);
     }
 
@@ -323,6 +348,7 @@ impl<H> Core<H> {
         {
             self.actions.push_back(Action::Renew { n: self.n });
         }
+        self.tick_move(now);
         if let State::Open(session) = &self.state
             && session.is_over(now)
         {
@@ -334,8 +360,8 @@ impl<H> Core<H> {
             }
         }
         if matches!(self.state, State::Waiting { until } if until <= now) {
-            let server = (self.n % self.config.servers.max(1) as u64) as usize;
-            self.n += 1;
+            let (n, server) = self.number();
+            self.n = n;
             self.state = State::Connecting;
             self.actions.push_back(Action::Connect { n: self.n, server });
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
-use wardlink_wire::terminal::Down;
+use wardlink_wire::terminal::{Down, Up};
 
 use crate::client::{Command, Status, Waiting};
 use crate::config::{ClientConfig, Identity, Target};
@@ -60,6 +60,7 @@ pub(crate) fn spawn(
         n: 0,
         url: Arc::from(""),
         link: Link::None,
+        next: None,
         renewing: None,
         inputs: Inputs { commands, processed: processed_in, shown, wanted: true, heard: true },
         processed,
@@ -75,6 +76,13 @@ enum Link {
     None,
     Connecting(Pending<Opened>),
     Open(Box<Connection>),
+}
+
+/// The connection that is to follow the one of the moment.
+struct Next {
+    n: u64,
+    url: Arc<str>,
+    link: Link,
 }
 
 /// A token that is asked for while connected, and the connection that it is for.
@@ -95,9 +103,9 @@ struct Inputs {
 }
 
 enum Input {
-    Connected(Opened),
+    Connected(u64, Opened),
     Renewed(u64, Result<BearerToken, TokenSourceError>),
-    Down(Result<Down, Closed>),
+    Down(u64, Result<Down, Closed>),
     Command(Option<Command>),
     Processed(Ticket),
     Deaf,
@@ -111,11 +119,23 @@ struct Driver {
     n: u64,
     url: Arc<str>,
     link: Link,
+    next: Option<Next>,
     renewing: Option<Renewing>,
     inputs: Inputs,
     processed: mpsc::Sender<Ticket>,
     status: watch::Sender<Status>,
     ended: bool,
+}
+
+impl Link {
+    /// What happens on it next. Cancel safe.
+    async fn next_input(&mut self, n: u64, next_write: impl FnMut() -> Option<Up>) -> Input {
+        match self {
+            Link::None => std::future::pending().await,
+            Link::Connecting(connecting) => Input::Connected(n, connecting.await),
+            Link::Open(connection) => Input::Down(n, connection.exchange(next_write).await),
+        }
+    }
 }
 
 impl Driver {
@@ -130,14 +150,12 @@ impl Driver {
 
     async fn next_input(&mut self) -> Input {
         let due = self.core.timeout().map(|due| self.started + due);
-        let Self { core, link, renewing, inputs, .. } = self;
-        let connection = async {
-            match link {
-                Link::None => std::future::pending().await,
-                Link::Connecting(connecting) => Input::Connected(connecting.await),
-                Link::Open(connection) => {
-                    Input::Down(connection.exchange(|| core.next_write()).await)
-                }
+        let Self { core, n, link, next, renewing, inputs, .. } = self;
+        let connection = link.next_input(*n, || core.next_write());
+        let next = async {
+            match next {
+                Some(Next { n, link, .. }) => link.next_input(*n, || None).await,
+                None => std::future::pending().await,
             }
         };
         let renewed = async {
@@ -154,6 +172,7 @@ impl Driver {
         };
         tokio::select! {
             input = connection => input,
+            input = next => input,
             input = renewed => input,
             command = inputs.commands.recv(), if inputs.wanted => Input::Command(command),
             // It cannot end: this task holds a sender.
@@ -164,15 +183,14 @@ impl Driver {
     }
 
     async fn take(&mut self, input: Input) {
-        let n = self.n;
         let event = match input {
-            Input::Connected(Ok((connection, held))) => {
-                self.link = Link::Open(connection);
+            Input::Connected(n, Ok((connection, held))) => {
+                self.put(n, Link::Open(connection));
                 Event::Connected { n, held }
             }
-            Input::Connected(Err(error)) => {
-                self.link = Link::None;
-                self.problem(&error);
+            Input::Connected(n, Err(error)) => {
+                self.problem(n, &error);
+                self.put(n, Link::None);
                 match error {
                     ConnectError::Token(_) => Event::NoToken { n },
                     error => Event::ConnectFailed { n, status: error.status() },
@@ -185,15 +203,15 @@ impl Driver {
                 }
                 Event::Renewed { n, held: token.ok().map(held) }
             }
-            Input::Down(Ok(down)) => {
+            Input::Down(n, Ok(down)) => {
                 if let Down::Error { code, text, id } = &down {
                     tracing::warn!(%code, text, ?id, "server could not use a frame");
                 }
                 Event::Down { n, down }
             }
-            Input::Down(Err(closed)) => {
-                self.link = Link::None;
-                self.problem(&closed);
+            Input::Down(n, Err(closed)) => {
+                self.problem(n, &closed);
+                self.put(n, Link::None);
                 Event::Closed { n, code: closed.code() }
             }
             Input::Command(Some(Command::Send(send, waiting))) => {
@@ -250,18 +268,47 @@ impl Driver {
         }
     }
 
-    fn problem(&mut self, error: &(dyn std::error::Error + 'static)) {
+    fn problem(&mut self, n: u64, error: &(dyn std::error::Error + 'static)) {
         let problem = chain(error);
-        tracing::debug!(url = %self.url, n = self.n, problem, "connection ended");
-        self.status.send_replace(Status::Connecting { problem: Some(problem.into()) });
+        tracing::debug!(n, problem, "connection ended");
+        // While the one of the moment stands, or another follows, nothing is amiss.
+        if n == self.n && self.next.is_none() {
+            self.status.send_replace(Status::Connecting { problem: Some(problem.into()) });
+        }
+    }
+
+    /// What has become of connection `n`. Where the one of the moment is gone, the next is it.
+    fn put(&mut self, n: u64, link: Link) {
+        if n != self.n {
+            self.next.take_if(|next| next.n == n && matches!(link, Link::None));
+            if let Some(next) = self.next.as_mut().filter(|next| next.n == n) {
+                next.link = link;
+            }
+            return;
+        }
+        self.link = link;
+        if matches!(self.link, Link::None)
+            && let Some(Next { n, url, link }) = self.next.take()
+        {
+            (self.n, self.url, self.link) = (n, url, link);
+        }
+    }
+
+    fn link_of(&mut self, n: u64) -> Option<&mut Link> {
+        if n == self.n {
+            return Some(&mut self.link);
+        }
+        self.next.as_mut().filter(|next| next.n == n).map(|next| &mut next.link)
     }
 
     async fn act(&mut self) {
         while let Some(action) = self.core.next_action() {
             match action {
                 Action::Connect { n, server } => self.connect(n, server),
-                Action::Close { .. } => {
-                    if let Link::Open(connection) = std::mem::replace(&mut self.link, Link::None) {
+                Action::Close { n } => {
+                    let link = self.link_of(n).map(|link| std::mem::replace(link, Link::None));
+                    self.put(n, Link::None);
+                    if let Some(Link::Open(connection)) = link {
                         connection.close().await;
                     }
                 }
@@ -290,8 +337,6 @@ impl Driver {
 
     fn connect(&mut self, n: u64, server: usize) {
         let url = self.config.urls.get(server).map_or("", String::as_str);
-        self.n = n;
-        self.url = Arc::from(url);
         let target = Target {
             url: url.to_owned(),
             end: self.config.end.clone(),
@@ -300,10 +345,16 @@ impl Driver {
             client: Some((self.config.client.clone(), n)),
             acks: true,
         };
-        self.link = Link::Connecting(Box::pin(async move {
+        let connecting = Link::Connecting(Box::pin(async move {
             let (connection, token) = Connection::open(&target).await?;
             Ok((Box::new(connection), token.map(held)))
         }));
+        let url = Arc::from(url);
+        if matches!(self.link, Link::None) {
+            (self.n, self.url, self.link) = (n, url, connecting);
+        } else {
+            self.next = Some(Next { n, url, link: connecting });
+        }
     }
 
     fn renew(&mut self, n: u64) {

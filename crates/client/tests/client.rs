@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use futures_util::SinkExt;
-use support::{Server, end, message, soon};
+use support::{Server, end, message, soon, welcome};
 use tokio_tungstenite::tungstenite::Message as Frame;
 use wardlink_client::{
     AckMode, Client, Closed, ConnectError, Connection, Ended, Outgoing, SendError, Status, Target,
@@ -182,13 +182,23 @@ async fn the_next_server_is_tried_where_one_is_away() {
 #[tokio::test]
 async fn a_server_that_asks_for_a_reconnect_gets_it() {
     let server = Server::start().await;
-    let (_client, _messages) = Client::connect(server.config("H1-A1-a")).expect("client");
+    let (client, _messages) = Client::connect(server.config("H1-A1-a")).expect("client");
     let mut session = server.welcome().await;
     session.say(&Down::Reconnect { after_ms: 10 }).await;
+    let mut next = server.accept().await;
+    assert!(next.query.ends_with("&n=2"), "{}", next.query);
+    // Until the next has said welcome, the first serves.
+    let sending = client.send(&end("H1-A1-b"), "x").await.expect("open");
+    let send = session.hear_send().await;
+    session.result(&send, Outcome::Delivered, None).await;
+    assert_eq!(soon(sending).await.outcome, Outcome::Delivered);
+    next.say(&welcome("H1-A1-a")).await;
     assert!(matches!(session.frame().await, Some(Frame::Close(_))));
     assert!(session.frame().await.is_none());
-    let session = server.welcome().await;
-    assert!(session.query.ends_with("&n=2"), "{}", session.query);
+    let sending = client.send(&end("H1-A1-b"), "y").await.expect("open");
+    let send = next.hear_send().await;
+    next.result(&send, Outcome::Delivered, None).await;
+    assert_eq!(soon(sending).await.outcome, Outcome::Delivered);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use super::event::{Credential, Held};
 use super::renewal::Renewal;
 
 /// Time from an open connection to its `welcome`. A server says it within 3 s.
-const WELCOME_WAIT: Duration = Duration::from_secs(10);
+pub(super) const WELCOME_WAIT: Duration = Duration::from_secs(10);
 /// A session that lasted this long makes the next delay short again.
 pub(super) const STEADY: Duration = Duration::from_secs(5);
 
