@@ -44,6 +44,8 @@ reached! {
     MsPause = "MSs paused",
     MsStop = "MSs stopped as planned",
     BsCrash = "BSs killed",
+    BsStop = "BSs stopped as planned",
+    BsDrained = "BSs that ended when asked to",
     BsPause = "BSs paused",
     Moved = "partitions moved by others",
     Aba = "partitions moved away and back",

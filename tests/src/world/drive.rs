@@ -140,6 +140,7 @@ impl World {
         core.on(event, clock, &mut actions);
         self.bs[b].process.core = Some(core);
         self.trace.mix(actions.len() as u64);
+        let ends = actions.contains(&BsAction::Exit);
         let mut batches: Batches<ToMs> = Vec::new();
         for action in actions {
             match action {
@@ -191,6 +192,11 @@ impl World {
         }
         for (link, items) in batches {
             self.send_up(link, UpMail::Items(items));
+        }
+        if ends {
+            say!(self, format!("bs{b}"), "ends".to_owned());
+            self.hit(Reached::BsDrained);
+            self.bs_gone(b);
         }
     }
 

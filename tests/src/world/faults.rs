@@ -107,7 +107,7 @@ impl World {
             }
             Fault::BsKill => {
                 let b = self.rng.index(self.bs.len());
-                self.bs_kill(b);
+                if self.rng.percent(30) { self.bs_stop(b) } else { self.bs_kill(b) }
             }
             Fault::MsPause => self.pause_ms(),
             Fault::BsPause => self.pause_bs(),

@@ -72,6 +72,7 @@ impl World {
         config.deadline_ms = self.profile.deadline;
         config.session_sends = 64;
         config.open_sends = 1_000;
+        config.drain_ms = self.rng.pick(&[0, 500, 3_000]);
         config.seed = self.rng.next();
         let now = self.now;
         self.bs[b].knows_the_time = false;
@@ -189,11 +190,28 @@ impl World {
         self.cover.add(Reached::ExpiredAck, counters.expired);
     }
 
+    /// A BS is asked to stop: it sends its terminals elsewhere, and ends.
+    pub(super) fn bs_stop(&mut self, b: usize) {
+        if self.bs[b].process.core.is_some() {
+            say!(self, format!("bs{b}"), "is asked to stop".to_owned());
+            self.hit(Reached::BsStop);
+            self.bs[b].process.troubled = self.now;
+            self.bs_event(b, BsEvent::Stop);
+        }
+    }
+
     pub(super) fn bs_kill(&mut self, b: usize) {
+        if self.bs[b].process.core.is_some() {
+            say!(self, format!("bs{b}"), "is killed".to_owned());
+            self.hit(Reached::BsCrash);
+            self.bs_gone(b);
+        }
+    }
+
+    /// The process of a BS is gone, and starts again later.
+    pub(super) fn bs_gone(&mut self, b: usize) {
         let Some(core) = self.bs[b].process.core.take() else { return };
         self.note_bs_counters(&core);
-        say!(self, format!("bs{b}"), "is killed".to_owned());
-        self.hit(Reached::BsCrash);
         let inc = self.bs[b].process.inc;
         self.bs[b].process.paused = false;
         self.bs[b].process.inbox.clear();

@@ -7,6 +7,7 @@ use wardlink_wire::terminal::{Down, Up, UpSend};
 use wardlink_wire::{ClientId, CloseCode, MessageId, Outcome, Reason, SessionId};
 
 use super::cover::Reached;
+use super::faults::Fault;
 use super::model::{Acks, FromTerminal, Message, Pipe, Program, Sent, Session, ToTerminal};
 use super::{Ev, World, trace};
 
@@ -269,6 +270,9 @@ impl World {
             }
             ToTerminal::Frame(Down::Result { id, outcome, reason }) => {
                 self.result(s, &id, outcome, reason);
+            }
+            ToTerminal::Frame(Down::Reconnect { after_ms }) => {
+                self.after(u64::from(after_ms), Ev::Fault(Fault::LeaveThis(s)));
             }
             ToTerminal::Frame(_) => {}
             ToTerminal::Closed(code) => {
