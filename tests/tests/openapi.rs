@@ -28,7 +28,7 @@ fn root() -> PathBuf {
 struct Guarded {
     cluster: Cluster,
     signer: Signer,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Guarded {
@@ -42,7 +42,7 @@ impl Guarded {
         let bs_flags = ["--auth", "jwt", "--jwt-keys", &keys].map(str::to_owned).to_vec();
         let plan = Plan { bs_flags, ..Plan::default() };
         let cluster = Cluster::build(Store::Embedded, plan).await?;
-        Ok(Self { cluster, signer, _dir: dir })
+        Ok(Self { cluster, signer, dir })
     }
 
     fn token(&self, send_for: &[&str], ttl: Duration) -> anyhow::Result<String> {
@@ -60,8 +60,11 @@ async fn the_document_and_the_server_agree() -> anyhow::Result<()> {
     let guarded = Guarded::start().await?;
     let token = guarded.token(&["*"], Duration::from_secs(600))?;
     let url = format!("http://127.0.0.1:{}", guarded.cluster.bs(0).port());
+    // It leaves a record of its calls where it runs.
+    let dir = guarded.dir.path().to_owned();
     let run = tokio::task::spawn_blocking(move || {
         Command::new("schemathesis")
+            .current_dir(dir)
             .args(["--config-file", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openapi.toml")])
             .arg("run")
             .arg(root().join("docs/openapi.yaml"))
