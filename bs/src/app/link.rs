@@ -2,6 +2,7 @@
 //!
 //! The reader never waits for the writer. The writer takes all that is queued, and flushes once.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -45,7 +46,14 @@ pub(super) async fn serve(socket: Socket, inputs: &mpsc::Sender<Input>) {
 }
 
 async fn read(link: LinkId, mut source: SplitStream<Socket>, inputs: &mpsc::Sender<Input>) {
-    while let Some(Ok(message)) = source.next().await {
+    while let Some(message) = source.next().await {
+        let message = match message {
+            Ok(message) => message,
+            Err(error) if wardlink_link::is_broken_protocol(&error) => {
+                return complain(link, &error, inputs).await;
+            }
+            Err(_) => return,
+        };
         let decoded = match message {
             Message::Binary(frame) => proto::decode_to_bs(frame),
             Message::Text(frame) => json::decode_to_bs(&frame),
@@ -70,12 +78,7 @@ async fn read(link: LinkId, mut source: SplitStream<Socket>, inputs: &mpsc::Send
         };
         let items = match decoded {
             Ok(items) => items,
-            Err(error) => {
-                tracing::warn!(link = link.0, %error, "link sent a frame that is none, closing it");
-                // The engine is gone only at the end of the process.
-                let _ = inputs.send(Input::BadFrame(link)).await;
-                return;
-            }
+            Err(error) => return complain(link, &error, inputs).await,
         };
         let (usable, errors) = wardlink_link::sort(items);
         if !errors.is_empty() && inputs.send(Input::Unusable(link, errors)).await.is_err() {
@@ -85,6 +88,12 @@ async fn read(link: LinkId, mut source: SplitStream<Socket>, inputs: &mpsc::Send
             return;
         }
     }
+}
+
+async fn complain(link: LinkId, error: &(dyn Error + Sync), inputs: &mpsc::Sender<Input>) {
+    tracing::warn!(link = link.0, %error, "link sent a frame that is none, closing it");
+    // The engine is gone only at the end of the process.
+    let _ = inputs.send(Input::BadFrame(link)).await;
 }
 
 /// An MS's ping carries the database's clock as decimal text.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use wardlink_tls::Stream;
 use wardlink_wire::terminal::{BadUp, Down, TERMINAL_FRAME_MAX_BYTES, TerminalError, Up};
 use wardlink_wire::{CloseCode, Outcome, SessionId};
@@ -138,7 +138,9 @@ impl Terminal {
                     (heard, pinged) = (Instant::now(), false);
                     let message = match message {
                         Some(Ok(message)) => message,
-                        Some(Err(WsError::Capacity(_))) => return self.leave(CloseCode::ProtocolError),
+                        Some(Err(error)) if wardlink_link::is_broken_protocol(&error) => {
+                            return self.leave(CloseCode::ProtocolError);
+                        }
                         Some(Err(_)) | None => return None,
                     };
                     if !self.weigh(1, message.len(), heard) {

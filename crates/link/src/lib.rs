@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
@@ -47,6 +48,16 @@ pub fn config() -> WebSocketConfig {
         .max_write_buffer_size(WAITING_BYTES)
         .max_message_size(Some(LINK_FRAME_MAX_BYTES))
         .max_frame_size(Some(LINK_FRAME_MAX_BYTES))
+}
+
+/// Whether the peer broke the WebSocket protocol or its limits: it is to be told by a close frame. All
+/// other errors say that the connection is gone.
+pub fn is_broken_protocol(error: &WsError) -> bool {
+    match error {
+        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => false,
+        WsError::Protocol(_) | WsError::Utf8(_) | WsError::Capacity(_) => true,
+        _ => false,
+    }
 }
 
 /// What travels in one direction of a link.

@@ -2,6 +2,7 @@
 //!
 //! The reader never waits for the writer. The writer takes all that is queued, and flushes once.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -94,12 +95,19 @@ async fn read(
     inputs: &mpsc::Sender<Input>,
 ) {
     let turns = Arc::new(Semaphore::new(TURNS));
-    while let Some(Ok(message)) = source.next().await {
+    while let Some(message) = source.next().await {
+        let message = match message {
+            Ok(message) => message,
+            Err(error) if wardlink_link::is_broken_protocol(&error) => {
+                return complain(link, &error, inputs).await;
+            }
+            Err(_) => return,
+        };
         let Ok(turn) = turns.clone().acquire_owned().await else { return };
         let input = match message {
             Message::Binary(_) | Message::Text(_) if plain => match plain_items(&message) {
                 Ok(items) => Input::Plain(link, items, turn),
-                Err(error) => return complain(link, error, inputs).await,
+                Err(error) => return complain(link, &error, inputs).await,
             },
             Message::Binary(frame) => match items(link, proto::decode_to_ms(frame), inputs).await {
                 Some(items) => Input::Items(link, items, turn),
@@ -121,7 +129,7 @@ async fn read(
     }
 }
 
-async fn complain(link: LinkId, error: FrameError, inputs: &mpsc::Sender<Input>) {
+async fn complain(link: LinkId, error: &(dyn Error + Sync), inputs: &mpsc::Sender<Input>) {
     tracing::warn!(link = link.0, %error, "link sent a frame that is none, closing it");
     // The engine is gone only at the end of the process.
     let _ = inputs.send(Input::BadFrame(link)).await;
@@ -137,7 +145,7 @@ async fn items(
     let decoded = match decoded {
         Ok(decoded) => decoded,
         Err(error) => {
-            complain(link, error, inputs).await;
+            complain(link, &error, inputs).await;
             return None;
         }
     };

@@ -290,6 +290,11 @@ impl Process {
         self.port
     }
 
+    /// The admin port.
+    pub fn admin_port(&self) -> u16 {
+        self.admin_port
+    }
+
     /// Where an MS takes links.
     pub fn link_url(&self) -> String {
         debug_assert_eq!(self.program, Program::Ms);
