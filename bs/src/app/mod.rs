@@ -163,6 +163,11 @@ async fn serve(
         dials.spawn("links", dial::keep(ms, inputs.clone(), metrics.clone(), dial_stop.clone()));
     }
     let (accepting, accept_stop) = stop::channel();
+    let acceptor = Acceptor::plain();
+    let exposed = !address.ip().is_loopback() && !acceptor.is_tls();
+    if exposed && matches!(config.front.auth, AuthConfig::Jwt { .. }) {
+        tracing::warn!("tokens come in clear text, unless TLS ends before this server");
+    }
     let files = limits::open_files().saturating_sub(FILES_RESERVE).max(1);
     let terminals = config.front.max_terminals.min(files);
     let front = Arc::new(Front {
@@ -170,7 +175,7 @@ async fn serve(
         playground: config.playground,
         inputs,
         metrics,
-        acceptor: Acceptor::plain(),
+        acceptor,
         auth: auth(&config.front, readiness, &mut dials, &dial_stop),
         config: config.front,
         stop: accept_stop.clone(),
