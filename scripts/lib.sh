@@ -51,6 +51,44 @@ apt_install() {
         apt-get install -y -qq --no-install-recommends "$@" >&2
 }
 
+# debian_unpacked PACKAGE: unpacks a Debian package into the cache without installing it, for one
+# that would start a service, and prints the folder. Neither root nor sudo is needed where apt has
+# its lists.
+debian_unpacked() {
+    local package=$1 root="$cache/debian-$1"
+    if [ ! -d "$root" ]; then
+        if ! have apt-get; then
+            say "please install what Debian's package $package holds"
+            return 1
+        fi
+        say "unpacking Debian's package $package, once"
+        locked apt apt_unpack "$package" "$root" || return
+    fi
+    printf '%s\n' "$root"
+}
+
+# The body of debian_unpacked, under the lock of apt.
+apt_unpack() (
+    package=$1 root=$2
+    [ ! -d "$root" ] || exit 0
+    work=$(mktemp -d "$cache/unpack.XXXXXX") || exit
+    trap 'rm -rf "$work"' EXIT
+    if ! apt_download "$package" "$work"; then
+        if [ "$(id -u)" -eq 0 ]; then
+            apt-get update -qq >&2
+        elif have sudo && sudo -n true 2>/dev/null; then
+            sudo -n apt-get update -qq >&2
+        else
+            say "please run as root: apt-get update"
+            exit 1
+        fi || exit
+        apt_download "$package" "$work" || exit
+    fi
+    dpkg-deb --extract "$work"/*.deb "$work/unpacked" && mv "$work/unpacked" "$root"
+)
+
+apt_download() { (cd "$2" && apt-get download -qq -o APT::Sandbox::User=root "$1" >&2); }
+
 # cargo_program CRATE VERSION PROGRAM [OPTION...]: builds PROGRAM once into the cache and
 # prints its path. The caller has made sure of what the build needs.
 cargo_program() {

@@ -61,7 +61,7 @@ pub(super) struct Metrics {
 impl Metrics {
     /// Metrics of a BS that has done nothing yet.
     pub(super) fn new(registry: &Registry) -> Arc<Self> {
-        let bs = Section::new(registry, "wardlink_bs");
+        let bs = Section::new(registry, "wardlink_business_server");
         let codes = CloseCode::ALL.map(CloseCode::label);
         Arc::new(Self {
             publish: Publish::default(),
@@ -111,7 +111,7 @@ impl Metrics {
                 "Bytes that wait for the writer of the link for which most wait.",
             ),
             addresses: bs
-                .gauge("ms_addresses", "Addresses of message servers to which a link is kept."),
+                .gauge("link_addresses", "Addresses of message servers to which a link is kept."),
             dials_failed: bs.counter(
                 "dial_failures_total",
                 "Attempts to link to a message server that failed.",

@@ -138,6 +138,9 @@ pub async fn run(
     if let Some(admin) = admin {
         admin.await.context("admin port")?;
     }
+    if result.is_ok() {
+        tracing::info!("business server stopped");
+    }
     result
 }
 

@@ -45,7 +45,7 @@ pub(super) struct Metrics {
 impl Metrics {
     /// Metrics of an MS that has done nothing yet.
     pub(super) fn new(registry: &Registry) -> Arc<Self> {
-        let ms = Section::new(registry, "wardlink_ms");
+        let ms = Section::new(registry, "wardlink_message_server");
         Arc::new(Self {
             publish: Publish::default(),
             core: CoreMetrics::new(&ms),

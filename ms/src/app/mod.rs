@@ -130,6 +130,9 @@ pub async fn run(
     if let Some(admin) = admin {
         admin.await.context("admin port")?;
     }
+    if result.is_ok() {
+        tracing::info!("message server stopped");
+    }
     result
 }
 

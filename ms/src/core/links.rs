@@ -232,6 +232,8 @@ impl Links {
     pub(super) fn measure(&self, number: ViewNumber, held: &mut Held) {
         for link in self.by_link.values() {
             held.open_sends += link.open;
+            held.open_bytes += link.open_bytes;
+            held.ends_largest = held.ends_largest.max(link.ends);
             held.open_sends_largest = held.open_sends_largest.max(link.open);
             held.parked += link.parked_items;
             match &link.hello {

@@ -50,6 +50,10 @@ pub struct Held {
     pub open_sends: usize,
     /// The most of one link.
     pub open_sends_largest: usize,
+    /// Bytes of the bodies of sends of BSs without a result.
+    pub open_bytes: usize,
+    /// Registers, unregisters and routes of the link that has most.
+    pub ends_largest: usize,
     /// Items that wait for a view.
     pub parked: usize,
     /// Lanes.

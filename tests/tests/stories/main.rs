@@ -7,6 +7,8 @@ mod away;
 mod delivery;
 mod full_disk;
 mod http;
+mod logs;
+mod metrics;
 mod moving;
 mod plain;
 mod sessions;

@@ -149,6 +149,10 @@ fn gauges(ms: &Section<'_>) -> Vec<Gauged> {
         gauge("open_sends_largest", "Sends without a result of the link that has most.", |h| {
             h.open_sends_largest as u64
         }),
+        gauge("open_bytes", "Bytes of the bodies of those sends.", |h| h.open_bytes as u64),
+        gauge("link_ends_largest", "Routes and claims of the link that has most.", |h| {
+            h.ends_largest as u64
+        }),
         gauge("parked_items", "Items that wait for a view.", |h| h.parked as u64),
         gauge("lanes", "Lanes.", |h| h.lanes as u64),
         gauge("lanes_behind", "Lanes of connected ends that go through the mailbox.", |h| {

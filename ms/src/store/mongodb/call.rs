@@ -249,12 +249,24 @@ fn classify(error: &Error, one: bool) -> Failure {
     }
 }
 
-/// The error without texts of the server: they may hold data.
+/// The error in a few words, without texts of the server: they may hold data.
 pub(super) fn describe(error: &Error) -> String {
     match &*error.kind {
         ErrorKind::Command(command) => format!("{} ({})", command.code_name, command.code),
         ErrorKind::Write(_) | ErrorKind::InsertMany(_) => "write refused".into(),
-        _ => error.to_string(),
+        ErrorKind::ServerSelection { message, .. } => no_server(message),
+        kind => kind.to_string(),
+    }
+}
+
+/// The driver lists all servers with all that it knows of each: what it waited for, and the first
+/// server's trouble, are enough.
+fn no_server(message: &str) -> String {
+    let (head, topology) = message.split_once(" Topology: ").unwrap_or((message, ""));
+    let cause = topology.split_once("Error: Kind: ").map(|(_, rest)| rest);
+    match cause.and_then(|rest| rest.split(", labels: ").next()) {
+        Some(cause) => format!("{head} {cause}"),
+        None => head.to_owned(),
     }
 }
 
@@ -292,4 +304,22 @@ pub(super) fn first_batch(mut body: Document) -> Result<(Vec<Document>, i64), St
         })
         .collect::<Result<_, _>>()?;
     Ok((documents, id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_servers_is_cut_to_the_first_ones_trouble() {
+        let message = "Server selection timeout: No available servers. Topology: { Type: Unknown, \
+            Servers: [ { Address: 127.0.0.1:1, Type: Unknown, Error: Kind: I/O error: Connection \
+            refused (os error 111), labels: {} }, { Address: 127.0.0.1:2, Type: Unknown } ] }";
+        assert_eq!(
+            no_server(message),
+            "Server selection timeout: No available servers. I/O error: Connection refused (os \
+             error 111)"
+        );
+        assert_eq!(no_server("no."), "no.");
+    }
 }
