@@ -2,27 +2,68 @@
 //! module reads them.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use wardlink_link::SecretFile;
 use wardlink_service::settings::{
-    AdminSettings, BadSetting, CommonSettings, parse_duration, parse_listen,
+    AcceptSettings, AdminSettings, BadSetting, CommonSettings, parse_duration, parse_listen,
     parse_positive_duration,
 };
 
-use crate::app::{Config, Indexes};
+use wardlink_tls::{Acceptor, CertificateFiles, TlsError, line};
+
+use crate::app::{Config, Indexes, LinkIdentity};
 use crate::store::StoreUri;
+
+/// How BSs show that they belong to this cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LinkAuth {
+    /// By a secret, see --link-secret-file.
+    Secret,
+    /// They do not. Only with a loopback --listen.
+    None,
+}
 
 /// The Message Server of Wardlink: knows which terminal is where, hands messages on, and keeps
 /// those that wait.
 #[derive(Debug, Parser)]
 #[command(name = "wardlink-ms", version)]
 pub struct Settings {
-    /// Address for links of Business Servers (path /link). Loopback only: links are not
-    /// authenticated yet.
-    #[arg(long, env = "WARDLINK_LISTEN", default_value = "127.0.0.1:7070", value_parser = parse_listen)]
+    /// Address for links of Business Servers (path /link).
+    #[arg(long, env = "WARDLINK_LISTEN", default_value = "0.0.0.0:7070", value_parser = parse_listen)]
     listen: SocketAddr,
+
+    /// How Business Servers show that they belong to this cluster.
+    #[arg(long, env = "WARDLINK_LINK_AUTH", default_value = "secret")]
+    link_auth: LinkAuth,
+
+    /// File of the secrets that a Business Server may show, one a line, each of at least 16 bytes.
+    /// Two let one be exchanged for the other. Read again when it changes.
+    #[arg(long, env = "WARDLINK_LINK_SECRET_FILE", value_name = "FILE")]
+    link_secret_file: Option<PathBuf>,
+
+    /// Certificate of this server and its chain, in PEM: links are TLS. Read again when it
+    /// changes, as are the other two files.
+    #[arg(long, env = "WARDLINK_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The certificate's key, in PEM.
+    #[arg(long, env = "WARDLINK_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Authorities, in PEM: only Business Servers with a certificate of one of them may connect.
+    #[arg(long, env = "WARDLINK_TLS_CA", value_name = "FILE", requires = "tls_cert")]
+    tls_ca: Option<PathBuf>,
+
+    /// Links at a time; beyond them connections wait.
+    #[arg(long, env = "WARDLINK_MAX_LINKS", value_name = "NUMBER", default_value = "4096")]
+    max_links: NonZeroU32,
+
+    #[command(flatten)]
+    accept: AcceptSettings,
 
     /// `embedded:DIR`, or a mongodb:// or mongodb+srv:// URI without a password.
     #[arg(
@@ -75,12 +116,8 @@ impl Settings {
     /// # Errors
     /// The setting, and what it expects.
     pub fn config(self) -> Result<Config, BadSetting> {
-        if !self.listen.ip().is_loopback() {
-            return Err(BadSetting::new(
-                "--listen",
-                "must be a loopback address: links are not authenticated yet",
-            ));
-        }
+        let identity = self.identity()?;
+        let acceptor = self.acceptor()?;
         let store = match self.store_file {
             None if self.store.has_password() => {
                 return Err(BadSetting::new(
@@ -103,6 +140,10 @@ impl Settings {
         })?;
         Ok(Config {
             listen: self.listen,
+            acceptor,
+            identity,
+            max_links: self.max_links.get() as usize,
+            accept: self.accept.rate(),
             admin_listen: Some(self.admin.admin_listen),
             store,
             indexes: self.indexes,
@@ -111,5 +152,103 @@ impl Settings {
             sweep: self.sweep,
             drain: self.drain,
         })
+    }
+
+    fn identity(&self) -> Result<LinkIdentity, BadSetting> {
+        match (self.link_auth, &self.link_secret_file) {
+            (LinkAuth::None, Some(_)) => Err(BadSetting::new(
+                "--link-secret-file",
+                "has no use with --link-auth none: nobody is asked for a secret",
+            )),
+            (LinkAuth::None, None) if !self.listen.ip().is_loopback() => Err(BadSetting::new(
+                "--link-auth",
+                "none is for a loopback --listen only: whoever can connect is taken for a BS",
+            )),
+            (LinkAuth::None, None) => Ok(LinkIdentity::Open),
+            (LinkAuth::Secret, None) => Err(BadSetting::new(
+                "--link-secret-file",
+                "expected a file with the secret of the links, of at least 16 bytes (on this \
+                 machine alone, --link-auth none with --listen 127.0.0.1:7070 does without)",
+            )),
+            (LinkAuth::Secret, Some(file)) => SecretFile::open(file.clone())
+                .map(LinkIdentity::Secret)
+                .map_err(|error| BadSetting::new("--link-secret-file", line(&error))),
+        }
+    }
+
+    fn acceptor(&self) -> Result<Acceptor, BadSetting> {
+        let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) else {
+            return Ok(Acceptor::plain());
+        };
+        let own = CertificateFiles { cert: cert.clone(), key: key.clone() };
+        let bad =
+            |error: TlsError| BadSetting::new("--tls-cert, --tls-key, --tls-ca", line(&error));
+        Acceptor::tls(own, self.tls_ca.clone()).map_err(bad)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wardlink_service::settings::parse_from;
+
+    use super::*;
+
+    fn config(flags: &[&str]) -> Result<Config, String> {
+        let flags = std::iter::once("wardlink-ms").chain(flags.iter().copied());
+        let settings = parse_from::<Settings, _, _>(flags).map_err(|ending| ending.to_string())?;
+        settings.config().map_err(|bad| bad.to_string())
+    }
+
+    #[test]
+    fn links_are_authenticated_unless_the_contrary_is_said_on_loopback() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("secret");
+        std::fs::write(&file, "a-secret-of-the-cluster\n").unwrap();
+        let file = file.to_str().unwrap();
+        let config_with = config(&["--link-secret-file", file]).unwrap();
+        assert_eq!(config_with.listen, SocketAddr::from(([0, 0, 0, 0], 7070)));
+        assert!(matches!(config_with.identity, LinkIdentity::Secret(_)));
+        assert_eq!(config_with.max_links, crate::app::LINKS_MAX);
+        let open = ["--link-auth", "none", "--listen", "127.0.0.1:0"];
+        assert!(matches!(config(&open).unwrap().identity, LinkIdentity::Open));
+
+        let short = dir.path().join("short");
+        std::fs::write(&short, "short").unwrap();
+        for (flags, expected) in [
+            (&[][..], "--link-secret-file: expected a file"),
+            (&["--link-auth", "none"], "--link-auth: none is for a loopback --listen only"),
+            (
+                &[&open[..], &["--link-secret-file", file]].concat(),
+                "--link-secret-file: has no use with --link-auth none",
+            ),
+            (
+                &["--link-secret-file", short.to_str().unwrap()],
+                "--link-secret-file: line 1: a secret has 16 to 512 bytes",
+            ),
+            (&["--link-secret-file", "/nowhere/secret"], "/nowhere/secret cannot be read: No such"),
+            (&["--link-auth", "maybe"], "secret, none"),
+            (&["--max-links", "0"], "--max-links"),
+        ] {
+            let text = config(flags).unwrap_err();
+            assert!(text.contains(expected), "{flags:?}: {text}");
+            assert!(!text.contains("short"), "{text}");
+        }
+    }
+
+    #[test]
+    fn tls_needs_its_certificate_and_its_key() {
+        let open = ["--link-auth", "none", "--listen", "127.0.0.1:0"];
+        for (flags, expected) in [
+            (&["--tls-cert", "a.crt"][..], "--tls-key"),
+            (&["--tls-key", "a.key"], "--tls-cert"),
+            (&["--tls-ca", "ca.crt"], "--tls-cert"),
+            (
+                &["--tls-cert", "/nowhere/a.crt", "--tls-key", "/nowhere/a.key"],
+                "--tls-cert, --tls-key, --tls-ca: /nowhere/a.crt cannot be read: No such file",
+            ),
+        ] {
+            let text = config(&[&open[..], flags].concat()).unwrap_err();
+            assert!(text.contains(expected), "{flags:?}: {text}");
+        }
     }
 }

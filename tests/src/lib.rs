@@ -4,5 +4,6 @@ pub mod browser;
 pub mod cluster;
 pub mod database;
 pub mod load;
+pub mod pki;
 pub mod small_disk;
 pub mod world;

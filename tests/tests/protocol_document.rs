@@ -19,7 +19,9 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use wardlink_ms::store::StoreUri;
+use wardlink_service::settings::AcceptSettings;
 use wardlink_service::stop::{self, Trigger};
+use wardlink_tls::Acceptor;
 use wardlink_wire::link::{
     ErrorCode, FRAME_MAX_ITEMS, LINK_FRAME_MAX_BYTES, LINK_PATH, LINK_SUBPROTOCOL, json,
 };
@@ -280,6 +282,10 @@ impl Servers {
         let (trigger, stop) = stop::channel();
         let ms = wardlink_ms::app::Config {
             listen: any,
+            acceptor: Acceptor::plain(),
+            identity: wardlink_ms::app::LinkIdentity::Open,
+            max_links: wardlink_ms::app::LINKS_MAX,
+            accept: AcceptSettings::default().rate(),
             admin_listen: None,
             store: StoreUri::Embedded(data.path().to_owned()),
             indexes: wardlink_ms::app::Indexes::Ensure,
@@ -294,6 +300,9 @@ impl Servers {
         let ms = tokio::spawn(wardlink_ms::app::run(ms, listeners, ms_ready.clone(), stop.clone()));
         let bs = wardlink_bs::app::Config {
             listen: any,
+            acceptor: Acceptor::plain(),
+            accept: AcceptSettings::default().rate(),
+            knock: wardlink_bs::app::Knock::default(),
             admin_listen: None,
             front: wardlink_bs::app::FrontConfig::development(),
             ms: vec![format!("ws://{links}/link").parse().map_err(anyhow::Error::msg)?],

@@ -2,23 +2,22 @@
 //! connects, serves the link, and connects again.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_tungstenite::client_async_with_config;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 use wardlink_service::backoff::Backoff;
 use wardlink_service::stop::Stop;
-use wardlink_wire::link::{LINK_PATH, LINK_SUBPROTOCOL};
+use wardlink_tls::PeerName;
+use wardlink_wire::link::LINK_PATH;
 
 use super::input::Input;
+use super::knock::{Closed, Knock};
 use super::link;
 use super::metrics::Metrics;
 
@@ -33,9 +32,11 @@ const GOOD: Duration = Duration::from_secs(1);
 /// Addresses behind one name.
 const ADDRESSES_MAX: usize = 64;
 
-/// Where MSs are: `ws://host:port/link`. One is expected behind each address of the host.
+/// Where MSs are: `ws://host:port/link`, or `wss://` for TLS. One is expected behind each address
+/// of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MsAddress {
+    tls: bool,
     host: String,
     port: u16,
 }
@@ -44,8 +45,12 @@ impl FromStr for MsAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "must be ws://host:port/link".to_owned();
-        let rest = text.strip_prefix("ws://").ok_or_else(wrong)?;
+        let wrong = || "must be ws://host:port/link or wss://host:port/link".to_owned();
+        let (tls, rest) = match text.split_once("://") {
+            Some(("ws", rest)) => (false, rest),
+            Some(("wss", rest)) => (true, rest),
+            _ => return Err(wrong()),
+        };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         if !path.is_empty() && path != &LINK_PATH[1..] {
             return Err(wrong());
@@ -55,15 +60,46 @@ impl FromStr for MsAddress {
         if host.is_empty() {
             return Err(wrong());
         }
-        Ok(Self { host: host.to_owned(), port: port.parse().map_err(|_| wrong())? })
+        let address = Self { tls, host: host.to_owned(), port: port.parse().map_err(|_| wrong())? };
+        if tls && address.name().is_none() {
+            return Err(wrong());
+        }
+        Ok(address)
+    }
+}
+
+impl MsAddress {
+    /// Whether links to it are TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Whether what is sent to it stays on this machine, as far as its name says.
+    pub fn is_loopback(&self) -> bool {
+        let ip: Option<IpAddr> = self.host.parse().ok();
+        ip.map_or(self.host == "localhost", |ip| ip.is_loopback())
+    }
+
+    /// The URL of a link.
+    pub(super) fn url(&self) -> String {
+        let host =
+            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let scheme = if self.tls { "wss" } else { "ws" };
+        format!("{scheme}://{host}:{}{LINK_PATH}", self.port)
+    }
+
+    /// The name that its certificate must have, unless a setting gives another.
+    pub(super) fn name(&self) -> Option<PeerName> {
+        self.host.parse().ok()
     }
 }
 
 /// Keeps links to all MSs behind one name until the stop signal.
 pub(super) async fn keep(
     ms: MsAddress,
-    inputs: mpsc::Sender<Input>,
+    knock: Arc<Knock>,
     metrics: Arc<Metrics>,
+    inputs: mpsc::Sender<Input>,
     stop: Stop,
 ) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
@@ -84,8 +120,14 @@ pub(super) async fn keep(
                 });
                 for address in found {
                     addresses.entry(address).or_insert_with(|| {
-                        let task = dial(ms.clone(), address, inputs.clone(), metrics.clone());
-                        tasks.spawn(task)
+                        let dial = Dial {
+                            ms: ms.clone(),
+                            address,
+                            knock: knock.clone(),
+                            metrics: metrics.clone(),
+                            inputs: inputs.clone(),
+                        };
+                        tasks.spawn(dial.run())
                     });
                 }
             }
@@ -106,47 +148,58 @@ pub(super) async fn keep(
     Ok(())
 }
 
-/// Connects to one address again and again. Ends by itself when the address is no longer one of
-/// the host's and does not answer.
-async fn dial(
+/// Keeps a link to one address.
+struct Dial {
     ms: MsAddress,
     address: SocketAddr,
-    inputs: mpsc::Sender<Input>,
+    knock: Arc<Knock>,
     metrics: Arc<Metrics>,
-) {
-    let _kept = metrics.keeping();
+    inputs: mpsc::Sender<Input>,
+}
 
-    let mut backoff = Backoff::new(REDIAL.0, REDIAL.1);
-    let mut told = false;
-    loop {
-        let attempt = timeout(CONNECT, connect(&ms, address)).await;
-        let attempt = attempt.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-        if attempt.is_err() {
-            metrics.dials_failed.inc();
-        }
-        match attempt {
-            Ok(socket) => {
-                told = false;
-                let begun = Instant::now();
-                tracing::info!(%address, "connected to a message server");
-                link::serve(socket, &inputs).await;
-                if begun.elapsed() >= GOOD {
-                    backoff.reset();
+impl Dial {
+    /// Connects again and again. Ends by itself when the address is no longer one of the host's
+    /// and does not answer.
+    async fn run(self) {
+        let _kept = self.metrics.keeping();
+        let address = self.address;
+        let mut backoff = Backoff::new(REDIAL.0, REDIAL.1);
+        // Why the attempts fail: told once, until it is something else or one succeeds.
+        let mut told = None;
+        let mut refusals = 0;
+        loop {
+            let attempt = timeout(CONNECT, self.knock.connect(&self.ms, address, refusals)).await;
+            match attempt.unwrap_or_else(|_| Err(Closed::Slow)) {
+                Ok(socket) => {
+                    told = None;
+                    let begun = Instant::now();
+                    tracing::info!(%address, tls = self.ms.tls, "connected to a message server");
+                    link::serve(socket, &self.inputs).await;
+                    if begun.elapsed() >= GOOD {
+                        backoff.reset();
+                    }
+                }
+                Err(error) => {
+                    let reason = error.reason();
+                    self.metrics.dial_failed(&error);
+                    if matches!(error, Closed::Refused { status: 401, .. }) {
+                        refusals += 1;
+                    }
+                    if told.replace(reason) == Some(reason) {
+                        tracing::debug!(%address, reason, %error, "message server has no link for us");
+                    } else {
+                        tracing::warn!(
+                            %address, reason, %error,
+                            "no link to a message server, trying again until there is one"
+                        );
+                    }
                 }
             }
-            // One warning until it is reached again.
-            Err(error) if told => {
-                tracing::debug!(%address, error, "message server cannot be reached");
+            if self.inputs.is_closed() || !still_there(&self.ms, address).await {
+                return;
             }
-            Err(error) => {
-                told = true;
-                tracing::warn!(%address, error, "message server cannot be reached, trying again");
-            }
+            sleep(backoff.next_delay().max(REDIAL.0)).await;
         }
-        if inputs.is_closed() || !still_there(&ms, address).await {
-            return;
-        }
-        sleep(backoff.next_delay().max(REDIAL.0)).await;
     }
 }
 
@@ -158,21 +211,6 @@ async fn still_there(ms: &MsAddress, address: SocketAddr) -> bool {
     }
 }
 
-async fn connect(ms: &MsAddress, address: SocketAddr) -> Result<wardlink_link::Socket, String> {
-    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-    stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let host = if ms.host.contains(':') { format!("[{}]", ms.host) } else { ms.host.clone() };
-    let mut request = format!("ws://{host}:{}{LINK_PATH}", ms.port)
-        .into_client_request()
-        .map_err(|error| error.to_string())?;
-    let name = HeaderValue::from_static(LINK_SUBPROTOCOL);
-    request.headers_mut().insert("sec-websocket-protocol", name);
-    let (socket, _) = client_async_with_config(request, stream, Some(wardlink_link::config()))
-        .await
-        .map_err(|error| error.to_string())?;
-    Ok(socket)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,11 +218,22 @@ mod tests {
     #[test]
     fn addresses_are_read_and_others_refused() {
         let ms: MsAddress = "ws://ms.example:7070/link".parse().unwrap();
-        assert_eq!((ms.host.as_str(), ms.port), ("ms.example", 7070));
+        assert_eq!((ms.host.as_str(), ms.port, ms.tls), ("ms.example", 7070, false));
+        let ms: MsAddress = "wss://ms.example:7070/link".parse().unwrap();
+        assert!(ms.tls);
+        assert_eq!(ms.url(), "wss://ms.example:7070/link");
+        assert_eq!(ms.name().unwrap().to_string(), "ms.example");
+        let six: MsAddress = "wss://[::1]:7070/link".parse().unwrap();
+        assert_eq!((six.url().as_str(), six.is_loopback()), ("wss://[::1]:7070/link", true));
         assert_eq!("ws://[::1]:7070".parse::<MsAddress>().unwrap().host, "::1");
-        for text in
-            ["http://h:1/link", "ws://h/link", "ws://h:x/link", "ws://:1/link", "ws://h:1/ws"]
-        {
+        for text in [
+            "http://h:1/link",
+            "wss://h_?:1/link",
+            "ws://h/link",
+            "ws://h:x/link",
+            "ws://:1/link",
+            "ws://h:1/ws",
+        ] {
             assert!(text.parse::<MsAddress>().is_err(), "{text}");
         }
     }

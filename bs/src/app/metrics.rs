@@ -12,12 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{Counter, Histogram, IntCounter, IntGauge};
+use wardlink_service::accept;
 use wardlink_service::metrics::{Publish, Registry, Section};
 use wardlink_wire::CloseCode;
 
 use self::core::CoreMetrics;
 use self::front::FrontMetrics;
 use self::posts::PostMetrics;
+use super::knock::Closed;
 
 /// How late the engine's tick may come, in seconds.
 const DELAYS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -27,6 +29,8 @@ const DELAYS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 pub(super) struct Metrics {
     /// How a scrape asks the engine for what only it knows.
     pub(super) publish: Publish,
+    /// Connections that wait to be accepted.
+    pub(super) accept: accept::Metrics,
     /// What the core knows.
     pub(super) core: CoreMetrics,
     /// Connections and handshakes.
@@ -54,8 +58,7 @@ pub(super) struct Metrics {
     /// The most of one link.
     pub(super) queue_largest_bytes: IntGauge,
     addresses: IntGauge,
-    /// Attempts to link to an MS that failed.
-    pub(super) dials_failed: IntCounter,
+    dials_failed: [IntCounter; Closed::REASONS.len()],
 }
 
 impl Metrics {
@@ -68,6 +71,7 @@ impl Metrics {
             core: CoreMetrics::new(&bs),
             front: FrontMetrics::new(&bs),
             posts: PostMetrics::new(&bs),
+            accept: accept::Metrics::new(&bs),
             session_closes: bs.counters(
                 "session_closes_total",
                 "Sessions closed by this business server, by close code.",
@@ -112,9 +116,11 @@ impl Metrics {
             ),
             addresses: bs
                 .gauge("link_addresses", "Addresses of message servers to which a link is kept."),
-            dials_failed: bs.counter(
+            dials_failed: bs.counters(
                 "dial_failures_total",
-                "Attempts to link to a message server that failed.",
+                "Attempts to link to a message server that failed, by reason.",
+                "reason",
+                Closed::REASONS,
             ),
         })
     }
@@ -133,6 +139,11 @@ impl Metrics {
     /// A link was closed with `code`.
     pub(super) fn link_closed(&self, code: CloseCode) {
         self.link_closes[code as usize].inc();
+    }
+
+    /// An attempt to open a link failed.
+    pub(super) fn dial_failed(&self, error: &Closed) {
+        self.dials_failed[error.index()].inc();
     }
 
     /// The engine worked for so long.

@@ -11,6 +11,7 @@ mod dial;
 mod engine;
 mod front;
 mod input;
+mod knock;
 mod link;
 mod meter;
 mod metrics;
@@ -38,7 +39,7 @@ use wardlink_service::metrics as service_metrics;
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::{self, Stop};
 use wardlink_service::tasks::Tasks;
-use wardlink_tls::Acceptor;
+use wardlink_tls::{Acceptor, POLL, watch};
 use wardlink_wire::{ServerId, StartId};
 
 use self::api::Api;
@@ -49,6 +50,7 @@ use self::engine::Engine;
 use self::front::Front;
 pub use self::front::{AuthConfig, BadOrigin, FrontConfig, Origin, Origins};
 use self::input::Input;
+pub use self::knock::{Knock, LinkProof};
 pub use self::meter::SessionRates;
 use self::metrics::Metrics;
 pub use self::playground::Playground;
@@ -69,6 +71,12 @@ const FLUSH: Duration = Duration::from_secs(1);
 pub struct Config {
     /// Address for terminals.
     pub listen: SocketAddr,
+    /// TLS for terminals, or none.
+    pub acceptor: Acceptor,
+    /// How fast connections are accepted.
+    pub accept: accept::Rate,
+    /// How links are opened.
+    pub knock: Knock,
     /// Address of the admin port; `None`: no admin port.
     pub admin_listen: Option<SocketAddr>,
     /// How terminals are served.
@@ -98,14 +106,11 @@ impl Listeners {
     /// # Errors
     /// The address that cannot be bound.
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
-        let bind = async |address: SocketAddr| {
-            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+        let bind = |address: SocketAddr| {
+            accept::listen(address).with_context(|| format!("cannot listen on {address}"))
         };
-        let admin = match config.admin_listen {
-            Some(address) => Some(bind(address).await?),
-            None => None,
-        };
-        Ok(Self { terminals: bind(config.listen).await?, admin })
+        let admin = config.admin_listen.map(bind).transpose()?;
+        Ok(Self { terminals: bind(config.listen)?, admin })
     }
 }
 
@@ -156,21 +161,26 @@ async fn serve(
     let server = config.server.unwrap_or_else(|| ServerId(Uuid::new_v4()));
     let address = listener.local_addr().context("address of the terminals' port")?;
     tracing::info!(%address, %server, "business server serves terminals");
+    warn_of_clear_text(&config);
     let mut core = CoreConfig::new(server, StartId(Uuid::new_v4()));
     core.drain_ms = u64::try_from(config.drain.as_millis()).unwrap_or(u64::MAX / 4);
     let engine = Engine::new(core, readiness.clone(), metrics.clone(), events);
     let mut engine = tokio::spawn(engine.run(stop.clone()));
     let (dialling, dial_stop) = stop::channel();
     let mut dials = Tasks::new(dialling.clone());
+    follow_certificates(&config, &mut dials, &dial_stop);
+    let knock = Arc::new(config.knock);
     for ms in config.ms {
-        dials.spawn("links", dial::keep(ms, inputs.clone(), metrics.clone(), dial_stop.clone()));
+        let (knock, metrics) = (knock.clone(), metrics.clone());
+        dials.spawn("links", dial::keep(ms, knock, metrics, inputs.clone(), dial_stop.clone()));
     }
     let (accepting, accept_stop) = stop::channel();
-    let acceptor = Acceptor::plain();
+    let acceptor = config.acceptor;
     let exposed = !address.ip().is_loopback() && !acceptor.is_tls();
     if exposed && matches!(config.front.auth, AuthConfig::Jwt { .. }) {
         tracing::warn!("tokens come in clear text, unless TLS ends before this server");
     }
+    let accept_metrics = metrics.accept.clone();
     let files = limits::open_files().saturating_sub(FILES_RESERVE).max(1);
     let terminals = config.front.max_terminals.min(files);
     let front = Arc::new(Front {
@@ -183,7 +193,8 @@ async fn serve(
         config: config.front,
         stop: accept_stop.clone(),
     });
-    let accept = accept::run(listener, terminals, accept_stop, move |stream| {
+    let limits = accept::Limits { connections: terminals, rate: config.accept };
+    let accept = accept::run(listener, limits, accept_metrics, accept_stop, move |stream| {
         front::serve(stream, Arc::clone(&front))
     });
     let accept = tokio::spawn(accept);
@@ -228,5 +239,34 @@ fn auth(config: &FrontConfig, readiness: Readiness, tasks: &mut Tasks, stop: &St
             tasks.spawn("keys", auth::keep(keys.clone(), source.clone(), readiness, stop.clone()));
             Auth::Jwt(keys)
         }
+    }
+}
+
+/// Reads certificates again until the stop signal.
+fn follow_certificates(config: &Config, tasks: &mut Tasks, stop: &Stop) {
+    let (acceptor, until) = (config.acceptor.clone(), stop.clone());
+    tasks.spawn("terminals' certificates", async move {
+        watch("terminals' certificates", acceptor, POLL, until.stopped()).await;
+        Ok(())
+    });
+    if let Some(connector) = config.knock.connector.clone() {
+        let until = stop.clone();
+        tasks.spawn("links' certificates", async move {
+            watch("links' certificates", connector, POLL, until.stopped()).await;
+            Ok(())
+        });
+    }
+}
+
+/// What nobody should overlook.
+fn warn_of_clear_text(config: &Config) {
+    let shown = !matches!(config.knock.proof, LinkProof::None);
+    let exposed = |ms: &&MsAddress| !ms.is_tls() && !ms.is_loopback();
+    if let Some(ms) = config.ms.iter().find(exposed).filter(|_| shown) {
+        tracing::warn!(
+            ms = ms.url(),
+            "links are in clear text: who can read the network learns the link secret and all \
+             messages; see wss:// in --ms"
+        );
     }
 }

@@ -5,6 +5,8 @@
 //! all that is queued, puts many items into one frame, and flushes once. Who reads the other half
 //! of the socket never waits for the writer.
 
+mod secret;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +14,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt;
 use futures_util::stream::SplitSink;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -20,8 +21,13 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use wardlink_tls::Stream;
 use wardlink_wire::CloseCode;
 use wardlink_wire::link::{ErrorItem, LINK_FRAME_MAX_BYTES, ToBs, ToMs, json, proto};
+
+pub use self::secret::{
+    SECRET_MAX_BYTES, SECRET_MIN_BYTES, Secret, SecretError, SecretFile, Secrets,
+};
 
 /// A write that takes longer says that the peer does not read: as long as an MS waits for a sign.
 const WRITE: Duration = Duration::from_secs(5);
@@ -38,7 +44,7 @@ const FRAME_BYTES: usize = 128 * 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A link's WebSocket.
-pub type Socket = WebSocketStream<TcpStream>;
+pub type Socket = WebSocketStream<Stream>;
 
 /// How a link's WebSocket is set up, at both ends.
 pub fn config() -> WebSocketConfig {

@@ -1,30 +1,103 @@
-//! The accept loop: a permit before each accept, so that no more connections are open than can
-//! be served; each connection runs in a task of its own, which the loop joins.
+//! The accept loop: a permit and a token before each accept, so that no more connections are open,
+//! or opened in a second, than can be served. What is not accepted waits in the kernel's backlog.
+//! Each connection runs in a task of its own, which the loop joins.
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use prometheus::IntCounter;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
+use crate::metrics::Section;
 use crate::stop::Stop;
 
 /// Pause after an accept that failed, for example for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts until the stop signal, at most `max` connections at a time, with `TCP_NODELAY`, and
-/// returns the tasks that still run: who stops accepting decides how long they may take.
+/// Connections that wait in the kernel until they are accepted: what comes in 2 s at the default
+/// rate. The libraries' 128 would be full after a quarter of a second; who comes then is not
+/// answered, and tries again after a second or more.
+const BACKLOG: u32 = 1_024;
+
+/// Listens, with room for those that wait to be accepted.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that starts again does not wait for the connections of the one before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// How many connections are taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// At a time.
+    pub connections: usize,
+    /// In a second.
+    pub rate: Rate,
+}
+
+/// Connections in a second: `per_second` on average, `burst` at once after a rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// On average, at most [`Rate::MAX_PER_SECOND`].
+    pub per_second: NonZeroU32,
+    /// At once.
+    pub burst: NonZeroU32,
+}
+
+impl Rate {
+    /// A nanosecond between two.
+    pub const MAX_PER_SECOND: u32 = 1_000_000_000;
+}
+
+/// What is seen of an accept loop.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    delayed: [IntCounter; 2],
+}
+
+impl Metrics {
+    /// Counters of one accept loop.
+    pub fn new(section: &Section<'_>) -> Self {
+        Self {
+            delayed: section.counters(
+                "accepts_delayed_total",
+                "Times that accepting a connection was held back, by which limit.",
+                "limit",
+                ["connections", "rate"],
+            ),
+        }
+    }
+}
+
+/// Accepts until the stop signal, within `limits`, with `TCP_NODELAY`, and returns the tasks that
+/// still run: who stops accepting decides how long they may take.
 ///
 /// Cancel safe in that nothing is lost: dropping it aborts the connections' tasks.
-pub async fn run<F, Fut>(listener: TcpListener, max: usize, stop: Stop, serve: F) -> JoinSet<()>
+pub async fn run<F, Fut>(
+    listener: TcpListener,
+    limits: Limits,
+    metrics: Metrics,
+    stop: Stop,
+    serve: F,
+) -> JoinSet<()>
 where
     F: Fn(TcpStream) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let permits = Arc::new(Semaphore::new(max));
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    let mut bucket = Bucket::new(limits.rate, Instant::now());
     let mut tasks = JoinSet::new();
     loop {
         while let Some(ended) = tasks.try_join_next() {
@@ -34,7 +107,7 @@ where
         }
         let accepted = tokio::select! {
             () = stop.stopped() => return tasks,
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = accept(&listener, &permits, &mut bucket, &metrics) => accepted,
         };
         match accepted {
             Ok((stream, permit)) => {
@@ -58,10 +131,147 @@ where
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+    bucket: &mut Bucket,
+    metrics: &Metrics,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = match permits.clone().try_acquire_owned() {
+        Ok(permit) => permit,
+        Err(_) => {
+            metrics.delayed[0].inc();
+            permits.clone().acquire_owned().await.map_err(io::Error::other)?
+        }
+    };
+    let ready_at = bucket.ready_at();
+    if ready_at > Instant::now() {
+        metrics.delayed[1].inc();
+        sleep_until(ready_at).await;
+    }
     let (stream, _) = listener.accept().await?;
+    bucket.take(Instant::now());
     // A peer that is gone already cannot be set up; its task finds out.
     let _ = stream.set_nodelay(true);
     Ok((stream, permit))
+}
+
+/// A token bucket, as the time at which it is full again: each token taken is one `every` later.
+#[derive(Debug)]
+struct Bucket {
+    every: Duration,
+    /// How long the bucket takes to fill, but for one token.
+    depth: Duration,
+    full_at: Instant,
+}
+
+impl Bucket {
+    /// A full one.
+    fn new(rate: Rate, now: Instant) -> Self {
+        let every = Duration::from_secs(1) / rate.per_second.get();
+        Self { every, depth: every * (rate.burst.get() - 1), full_at: now }
+    }
+
+    /// When there is a token.
+    fn ready_at(&self) -> Instant {
+        // A clock that has no such early time has none that would have to be waited for.
+        self.full_at.checked_sub(self.depth).unwrap_or(self.full_at)
+    }
+
+    fn take(&mut self, now: Instant) {
+        self.full_at = self.full_at.max(now) + self.every;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Registry;
+    use crate::stop;
+
+    fn rate(per_second: u32, burst: u32) -> Rate {
+        let number = |n| NonZeroU32::new(n).unwrap();
+        Rate { per_second: number(per_second), burst: number(burst) }
+    }
+
+    /// Tokens that there are at `now`.
+    fn taken(bucket: &mut Bucket, now: Instant) -> u32 {
+        let mut count = 0;
+        while bucket.ready_at() <= now {
+            bucket.take(now);
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_then_its_rate() {
+        let start = Instant::now() + Duration::from_secs(60);
+        let mut bucket = Bucket::new(rate(10, 5), start);
+        assert_eq!(taken(&mut bucket, start), 5);
+        assert_eq!(taken(&mut bucket, start + Duration::from_millis(99)), 0);
+        assert_eq!(taken(&mut bucket, start + Duration::from_millis(100)), 1);
+        assert_eq!(taken(&mut bucket, start + Duration::from_millis(399)), 2);
+        // What was not taken while resting is no more than the burst.
+        assert_eq!(taken(&mut bucket, start + Duration::from_secs(50)), 5);
+        let mut one = Bucket::new(rate(1, 1), start);
+        assert_eq!(taken(&mut one, start), 1);
+        assert_eq!(taken(&mut one, start + Duration::from_secs(3)), 1);
+    }
+
+    struct Loop {
+        address: std::net::SocketAddr,
+        accepted: tokio::sync::mpsc::UnboundedReceiver<TcpStream>,
+        metrics: Metrics,
+        _stop: stop::Trigger,
+    }
+
+    async fn start(limits: Limits) -> Loop {
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (trigger, stop) = stop::channel();
+        let (sender, accepted) = tokio::sync::mpsc::unbounded_channel();
+        let metrics = Metrics::new(&Section::new(&Registry::new(), "wardlink_test"));
+        let serve = move |stream| {
+            let sender = sender.clone();
+            async move {
+                // Open until the test lets go of it.
+                let _ = sender.send(stream);
+                sender.closed().await;
+            }
+        };
+        let run = run(listener, limits, metrics.clone(), stop, serve);
+        tokio::spawn(async { run.await.shutdown().await });
+        Loop { address, accepted, metrics, _stop: trigger }
+    }
+
+    #[tokio::test]
+    async fn connections_above_the_rate_wait_and_are_not_refused() {
+        let limits = Limits { connections: 100, rate: rate(20, 3) };
+        let mut it = start(limits).await;
+        let begun = Instant::now();
+        let mut clients = Vec::new();
+        for _ in 0..7 {
+            clients.push(TcpStream::connect(it.address).await.unwrap());
+        }
+        for _ in 0..7 {
+            it.accepted.recv().await.unwrap();
+        }
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(200), "3 at once, 4 at 20 a second: {took:?}");
+        assert!(it.metrics.delayed[1].get() >= 4);
+    }
+
+    #[tokio::test]
+    async fn connections_above_the_limit_wait_until_one_goes() {
+        let limits = Limits { connections: 2, rate: rate(1_000, 1_000) };
+        let mut it = start(limits).await;
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            clients.push(TcpStream::connect(it.address).await.unwrap());
+        }
+        for _ in 0..2 {
+            it.accepted.recv().await.unwrap();
+        }
+        let third = tokio::time::timeout(Duration::from_millis(50), it.accepted.recv());
+        assert!(third.await.is_err(), "two are open");
+        assert_eq!(it.metrics.delayed[0].get(), 1);
+    }
 }

@@ -13,6 +13,7 @@
 pub mod accept;
 pub mod admin;
 pub mod backoff;
+pub mod hush;
 pub mod limits;
 pub mod metrics;
 pub mod readiness;

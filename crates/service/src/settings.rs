@@ -5,11 +5,13 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use thiserror::Error;
 
+use crate::accept::Rate;
 use crate::telemetry::{self, LogFormat, TelemetryError};
 
 /// The exit code for a bad setting (EX_USAGE of sysexits).
@@ -48,6 +50,46 @@ pub struct AdminSettings {
     #[arg(long, env = "WARDLINK_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     #[arg(value_parser = parse_listen, default_value = "0.0.0.0:9090")]
     pub admin_listen: SocketAddr,
+}
+
+/// How fast a server takes connections.
+///
+/// A handshake costs up to 1 ms of a core (TLS with a 2,048 bit RSA key; a third of it with P-256):
+/// 500 in a second leave at least half of one for those who are connected. Above it connections
+/// wait in the kernel's backlog of 1,024, so for 2 s at most. 10,000 terminals that all come back
+/// at once have been accepted after 20 s.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AcceptSettings {
+    /// Connections accepted in a second, on average; those above it wait
+    #[arg(long, env = "WARDLINK_ACCEPT_RATE", value_name = "NUMBER", default_value = "500")]
+    #[arg(value_parser = parse_rate)]
+    pub accept_rate: NonZeroU32,
+
+    /// Connections accepted at once after a rest
+    #[arg(long, env = "WARDLINK_ACCEPT_BURST", value_name = "NUMBER", default_value = "500")]
+    #[arg(value_parser = parse_rate)]
+    pub accept_burst: NonZeroU32,
+}
+
+impl AcceptSettings {
+    /// Both as one.
+    pub fn rate(&self) -> Rate {
+        Rate { per_second: self.accept_rate, burst: self.accept_burst }
+    }
+}
+
+impl Default for AcceptSettings {
+    fn default() -> Self {
+        let default = const { NonZeroU32::new(500).unwrap() };
+        Self { accept_rate: default, accept_burst: default }
+    }
+}
+
+fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
+    let number: Option<NonZeroU32> = text.parse().ok();
+    number
+        .filter(|number| number.get() <= Rate::MAX_PER_SECOND)
+        .ok_or_else(|| format!("expected a whole number from 1 to {}", Rate::MAX_PER_SECOND))
 }
 
 /// Reads a duration, for `value_parser`. Zero is allowed.
@@ -174,6 +216,8 @@ mod tests {
         common: CommonSettings,
         #[command(flatten)]
         admin: AdminSettings,
+        #[command(flatten)]
+        accept: AcceptSettings,
         /// Window of the drain
         #[arg(long, value_parser = parse_duration, default_value = "30s")]
         drain: Duration,
@@ -198,6 +242,7 @@ mod tests {
         assert_eq!(settings.common.log_format, LogFormat::Auto);
         assert_eq!(settings.common.log_filter, "info");
         assert_eq!(settings.admin.admin_listen, SocketAddr::from(([0, 0, 0, 0], 9090)));
+        assert_eq!(settings.accept.rate(), AcceptSettings::default().rate());
         assert_eq!(settings.drain, Duration::from_secs(30));
         assert_eq!(settings.sweep, Duration::from_secs(60));
     }
@@ -219,6 +264,8 @@ mod tests {
             ("--sweep", "0s", "above zero"),
             ("--admin-listen", "9090", "an IP address and a port"),
             ("--admin-listen", "0.0.0.0:99999", "an IP address and a port"),
+            ("--accept-rate", "0", "a whole number from 1 to"),
+            ("--accept-burst", "many", "a whole number from 1 to"),
             ("--log-format", "xml", "auto, json, text"),
             ("--log-filter", "infoo", "expected a level"),
         ] {

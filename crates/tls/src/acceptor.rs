@@ -70,6 +70,8 @@ impl Acceptor {
 }
 
 impl Reload for Acceptor {
+    type Error = TlsError;
+
     fn reload(&self) -> Result<bool, TlsError> {
         self.live.as_ref().map_or(Ok(false), |live| live.reload())
     }

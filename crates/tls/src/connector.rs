@@ -77,6 +77,8 @@ impl Connector {
 }
 
 impl Reload for Connector {
+    type Error = TlsError;
+
     fn reload(&self) -> Result<bool, TlsError> {
         self.live.reload()
     }

@@ -61,13 +61,6 @@ impl TlsError {
 
     /// This error and what caused it, in one line.
     pub fn line(&self) -> String {
-        let mut line = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            line.push_str(": ");
-            line.push_str(&error.to_string());
-            cause = error.source();
-        }
-        line
+        crate::watch::line(self)
     }
 }

@@ -21,7 +21,7 @@ pub use self::connector::{Connector, PeerName};
 pub use self::error::TlsError;
 pub use self::files::CertificateFiles;
 pub use self::stream::Stream;
-pub use self::watch::{POLL, Reload, watch};
+pub use self::watch::{POLL, Reload, line, watch};
 
 /// The one protocol that is spoken inside, so that no other server's answers are taken for ours.
 const ALPN: &[u8] = b"http/1.1";

@@ -219,7 +219,7 @@ async fn a_folder_that_is_exchanged_by_its_link_is_noticed_by_the_watch() {
     let before = shown(&connect(&connector, "ms", address).await.unwrap());
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let watching = tokio::spawn(watch(acceptor, Duration::from_millis(5), async {
+    let watching = tokio::spawn(watch("certificates", acceptor, Duration::from_millis(5), async {
         let _ = stopped.await;
     }));
     point(&fill("second"));

@@ -1,4 +1,4 @@
-//! One link: the handshake, a task that reads, a task that writes.
+//! One link after its handshake: a task that reads, a task that writes.
 //!
 //! The reader never waits for the writer. The writer takes all that is queued, and flushes once.
 
@@ -12,21 +12,17 @@ use futures_util::stream::SplitStream;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
-use tokio_tungstenite::accept_hdr_async_with_config;
-use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
-use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 use wardlink_link::{Socket, Writer};
-use wardlink_wire::MessageId;
 use wardlink_wire::link::json::{self, Plain};
-use wardlink_wire::link::{ErrorItem, FrameError, LINK_PATH, LINK_SUBPROTOCOL, ToMs, proto};
+use wardlink_wire::link::{ErrorItem, FrameError, ToMs, proto};
+use wardlink_wire::{MessageId, ServerId};
 
+use super::handshake::{Entered, Entrance};
 use super::input::Input;
 use crate::core::api::{LinkId, PlainItem};
 
-/// A handshake that takes longer is given up.
-const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long the last frames of a link, a close frame among them, may take.
 const LAST: Duration = Duration::from_secs(1);
 /// Frames of one link that wait for the engine: one, while the next is read. A frame's items take
@@ -34,8 +30,10 @@ const LAST: Duration = Duration::from_secs(1);
 const TURNS: usize = 2;
 
 /// Serves one accepted connection until it ends.
-pub(super) async fn serve(stream: TcpStream, inputs: mpsc::Sender<Input>) {
-    let Ok(Ok((socket, plain))) = timeout(HANDSHAKE, handshake(stream)).await else { return };
+pub(super) async fn serve(stream: TcpStream, entrance: Arc<Entrance>, inputs: mpsc::Sender<Input>) {
+    // Boxed: what a handshake needs is not kept for the link's life.
+    let Some(entered) = Box::pin(entrance.enter(stream)).await else { return };
+    let Entered { socket, plain, server } = entered;
     let (queue, waiting) = wardlink_link::queue();
     let (id, answer) = oneshot::channel();
     if inputs.send(Input::LinkOpened { queue, plain, id }).await.is_err() {
@@ -45,13 +43,14 @@ pub(super) async fn serve(stream: TcpStream, inputs: mpsc::Sender<Input>) {
     let (sink, source) = socket.split();
     let text = Arc::new(AtomicBool::new(plain));
     let writer = Writer::new(sink, waiting, text.clone());
+    let kind = Kind { plain, server, text };
     let heard = inputs.clone();
     let mut writing =
         tokio::spawn(writer.run(async move |written| {
             heard.send(Input::PlainWritten(link, written)).await.is_ok()
         }));
     tokio::select! {
-        () = read(link, source, plain, &text, &inputs) => {}
+        () = read(link, source, kind, &inputs) => {}
         // The writer ends by itself when the engine closed the link, or the peer does not read.
         _ = &mut writing => {}
     }
@@ -62,36 +61,36 @@ pub(super) async fn serve(stream: TcpStream, inputs: mpsc::Sender<Input>) {
     }
 }
 
-async fn handshake(stream: TcpStream) -> Result<(Socket, bool), WsError> {
-    let mut plain = true;
-    // The type of the error is the library's.
-    #[expect(clippy::result_large_err)]
-    let callback = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
-        if request.uri().path() != LINK_PATH {
-            let mut refusal = ErrorResponse::new(Some("links are at /link\n".to_owned()));
-            *refusal.status_mut() = StatusCode::NOT_FOUND;
-            return Err(refusal);
+/// What the handshake and the first frames said of a link.
+#[derive(Debug)]
+struct Kind {
+    /// It speaks the three items of old.
+    plain: bool,
+    /// Who its BS is, where that was checked.
+    server: Option<ServerId>,
+    /// Whether it has sent text, and is written to in text.
+    text: Arc<AtomicBool>,
+}
+
+impl Kind {
+    /// The items, a hello under the name that was checked.
+    fn named(&self, mut items: Vec<ToMs>) -> Vec<ToMs> {
+        if let Some(server) = self.server {
+            for item in &mut items {
+                if let ToMs::Hello(hello) = item {
+                    hello.server_id = server;
+                }
+            }
         }
-        let asked = request.headers().get_all("sec-websocket-protocol");
-        let names = asked.iter().filter_map(|value| value.to_str().ok());
-        if names.flat_map(|value| value.split(',')).any(|name| name.trim() == LINK_SUBPROTOCOL) {
-            plain = false;
-            let name = HeaderValue::from_static(LINK_SUBPROTOCOL);
-            response.headers_mut().insert("sec-websocket-protocol", name);
-        }
-        Ok(response)
-    };
-    let socket =
-        accept_hdr_async_with_config(stream, callback, Some(wardlink_link::config())).await?;
-    Ok((socket, plain))
+        items
+    }
 }
 
 /// Reads until the link ends.
 async fn read(
     link: LinkId,
     mut source: SplitStream<Socket>,
-    plain: bool,
-    text: &AtomicBool,
+    kind: Kind,
     inputs: &mpsc::Sender<Input>,
 ) {
     let turns = Arc::new(Semaphore::new(TURNS));
@@ -105,18 +104,18 @@ async fn read(
         };
         let Ok(turn) = turns.clone().acquire_owned().await else { return };
         let input = match message {
-            Message::Binary(_) | Message::Text(_) if plain => match plain_items(&message) {
+            Message::Binary(_) | Message::Text(_) if kind.plain => match plain_items(&message) {
                 Ok(items) => Input::Plain(link, items, turn),
                 Err(error) => return complain(link, &error, inputs).await,
             },
             Message::Binary(frame) => match items(link, proto::decode_to_ms(frame), inputs).await {
-                Some(items) => Input::Items(link, items, turn),
+                Some(items) => Input::Items(link, kind.named(items), turn),
                 None => return,
             },
             Message::Text(frame) => {
-                text.store(true, Ordering::Relaxed);
+                kind.text.store(true, Ordering::Relaxed);
                 match items(link, json::decode_to_ms(&frame), inputs).await {
-                    Some(items) => Input::Items(link, items, turn),
+                    Some(items) => Input::Items(link, kind.named(items), turn),
                     None => return,
                 }
             }
@@ -179,8 +178,16 @@ mod tests {
     use futures_util::SinkExt;
     use tokio::net::TcpListener;
     use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+    use tokio_tungstenite::tungstenite::http::HeaderValue;
     use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+    use wardlink_service::metrics::Registry;
+    use wardlink_tls::Acceptor;
+    use wardlink_wire::link::{Hello, LINK_SUBPROTOCOL, LINK_VERSION};
+    use wardlink_wire::{StartId, ViewNumber};
+
+    use super::super::identity::LinkIdentity;
+    use super::super::metrics::Metrics;
     use super::*;
 
     async fn connect(address: SocketAddr) -> WebSocketStream<MaybeTlsStream<TcpStream>> {
@@ -195,9 +202,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (inputs, mut events) = mpsc::channel(64);
+        let metrics = Metrics::new(&Registry::new());
+        let entrance = Arc::new(Entrance::new(Acceptor::plain(), LinkIdentity::Open, metrics));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, inputs.clone()));
+                tokio::spawn(serve(stream, entrance.clone(), inputs.clone()));
             }
         });
         let frame = || Message::text(r#"{"type":7,"code":"malformed","text":"","about":""}"#);
@@ -224,5 +233,23 @@ mod tests {
             }
         }
         assert!(kept.len() <= TURNS, "{} frames of one link before the engine", kept.len());
+    }
+
+    #[test]
+    fn a_hello_has_the_name_that_was_checked() {
+        let (says, is) = (ServerId(Uuid::new_v4()), ServerId(Uuid::new_v4()));
+        let hello = |server_id| {
+            ToMs::Hello(Hello {
+                server_id,
+                start: StartId(Uuid::nil()),
+                link: 1,
+                version: LINK_VERSION,
+                view: ViewNumber(0),
+                misses: Vec::new(),
+            })
+        };
+        let kind = |server| Kind { plain: false, server, text: Arc::default() };
+        assert_eq!(kind(None).named(vec![hello(says)]), [hello(says)]);
+        assert_eq!(kind(Some(is)).named(vec![hello(says)]), [hello(is)]);
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{Counter, Histogram, IntCounter, IntGauge};
+use wardlink_service::accept;
 use wardlink_service::metrics::{Publish, Registry, Section};
 use wardlink_wire::CloseCode;
 
@@ -25,6 +26,9 @@ const DELAYS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 pub(super) struct Metrics {
     /// How a scrape asks the engine for what only it knows.
     pub(super) publish: Publish,
+    /// Connections that wait to be accepted.
+    pub(super) accept: accept::Metrics,
+    refused: [IntCounter; Refusal::ALL.len()],
     /// What the core knows.
     pub(super) core: CoreMetrics,
     /// Calls of the database.
@@ -42,12 +46,47 @@ pub(super) struct Metrics {
     pub(super) queue_largest_bytes: IntGauge,
 }
 
+/// Why a connection did not become a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It was not done in time.
+    Slow,
+    /// TLS failed: no certificate, one of another authority, no TLS at all.
+    Tls,
+    /// No request for a link.
+    Request,
+    /// It showed no secret.
+    NoSecret,
+    /// It showed another secret.
+    WrongSecret,
+    /// What it showed could not be checked.
+    Unchecked,
+}
+
+impl Refusal {
+    const ALL: [Self; 6] =
+        [Self::Slow, Self::Tls, Self::Request, Self::NoSecret, Self::WrongSecret, Self::Unchecked];
+
+    /// For metrics and logs.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Tls => "tls",
+            Self::Request => "request",
+            Self::NoSecret => "no_secret",
+            Self::WrongSecret => "wrong_secret",
+            Self::Unchecked => "unchecked",
+        }
+    }
+}
+
 impl Metrics {
     /// Metrics of an MS that has done nothing yet.
     pub(super) fn new(registry: &Registry) -> Arc<Self> {
         let ms = Section::new(registry, "wardlink_message_server");
         Arc::new(Self {
             publish: Publish::default(),
+            accept: accept::Metrics::new(&ms),
             core: CoreMetrics::new(&ms),
             database: DatabaseMetrics::new(&ms),
             link_closes: ms.counters(
@@ -73,12 +112,29 @@ impl Metrics {
                 "link_queue_largest_bytes",
                 "Bytes that wait for the writer of the link for which most wait.",
             ),
+            refused: ms.counters(
+                "links_refused_total",
+                "Connections that did not become links, by reason.",
+                "reason",
+                Refusal::ALL.map(Refusal::label),
+            ),
         })
     }
 
     /// A link was closed with `code`.
     pub(super) fn closed(&self, code: CloseCode) {
         self.link_closes[code as usize].inc();
+    }
+
+    /// A connection did not become a link.
+    pub(super) fn refused(&self, refusal: Refusal) {
+        self.refused[refusal as usize].inc();
+    }
+
+    /// How many were refused for this reason.
+    #[cfg(test)]
+    pub(super) fn refused_count(&self, refusal: Refusal) -> u64 {
+        self.refused[refusal as usize].get()
     }
 
     /// The engine worked for so long.

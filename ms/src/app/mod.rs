@@ -6,6 +6,8 @@
 
 mod database;
 mod engine;
+mod handshake;
+mod identity;
 mod input;
 mod link;
 mod metrics;
@@ -25,16 +27,20 @@ use wardlink_service::limits;
 use wardlink_service::metrics as service_metrics;
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::{self, Stop};
+use wardlink_tls::{Acceptor, POLL, watch};
 
 use self::engine::Engine;
+use self::handshake::Entrance;
+pub use self::identity::LinkIdentity;
 use self::input::Input;
 use self::metrics::Metrics;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::mongodb::{MongoStore, Names};
 use crate::store::{PrepareError, Store, StoreUri};
 
-/// Links at a time: BSs number in the tens, and each may leave a half-open link behind.
-const LINKS_MAX: usize = 4_096;
+/// Links at a time, unless a setting says otherwise: BSs number in the tens, and each may leave a
+/// half-open link behind.
+pub const LINKS_MAX: usize = 4_096;
 /// Open files that links leave to the database, the admin port and the program itself.
 const FILES_RESERVE: usize = 256;
 /// Inputs that wait for the engine: each is a frame's items. With the full count the readers of
@@ -57,6 +63,14 @@ pub enum Indexes {
 pub struct Config {
     /// Address for links.
     pub listen: SocketAddr,
+    /// TLS for links, or none.
+    pub acceptor: Acceptor,
+    /// How BSs show that they belong here.
+    pub identity: LinkIdentity,
+    /// Links at a time; beyond them connections wait.
+    pub max_links: usize,
+    /// How fast connections are accepted.
+    pub accept: accept::Rate,
     /// Address of the admin port; `None`: no admin port.
     pub admin_listen: Option<SocketAddr>,
     /// Where the store is.
@@ -88,14 +102,11 @@ impl Listeners {
     /// # Errors
     /// The address that cannot be bound.
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
-        let bind = async |address: SocketAddr| {
-            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+        let bind = |address: SocketAddr| {
+            accept::listen(address).with_context(|| format!("cannot listen on {address}"))
         };
-        let admin = match config.admin_listen {
-            Some(address) => Some(bind(address).await?),
-            None => None,
-        };
-        Ok(Self { link: bind(config.listen).await?, admin })
+        let admin = config.admin_listen.map(bind).transpose()?;
+        Ok(Self { link: bind(config.listen)?, admin })
     }
 }
 
@@ -148,15 +159,27 @@ async fn serve(
     let Some(store) = open(&config, &stop).await? else { return Ok(()) };
     readiness.set("store", true);
     let address = listener.local_addr().context("address of the link port")?;
-    tracing::info!(%address, store = %config.store, "message server serves links");
+    let tls = config.acceptor.is_tls();
+    tracing::info!(%address, tls, store = %config.store, "message server serves links");
+    warn_of_strangers(address, &config);
     let engine =
         Engine::new(&config, store, readiness.clone(), metrics.clone(), inputs.clone(), events);
     let mut engine = tokio::spawn(engine.run(stop.clone()));
     // Links are taken until the core has left the view: BSs must hear of it.
     let (accepting, accept_stop) = stop::channel();
-    let links = LINKS_MAX.min(limits::open_files().saturating_sub(FILES_RESERVE).max(1));
-    let accept = accept::run(listener, links, accept_stop, move |stream| {
-        link::serve(stream, inputs.clone())
+    let links = limits::open_files().saturating_sub(FILES_RESERVE).max(1).min(config.max_links);
+    let limits = accept::Limits { connections: links, rate: config.accept };
+    let accept_metrics = metrics.accept.clone();
+    let identity = tokio::spawn(config.identity.clone().follow(accept_stop.clone()));
+    let certificates = config.acceptor.clone();
+    let certificates_stop = accept_stop.clone();
+    let certificates = tokio::spawn(async move {
+        watch("certificates", certificates, POLL, certificates_stop.stopped()).await;
+    });
+    let entrance = Entrance::new(config.acceptor.clone(), config.identity.clone(), metrics);
+    let entrance = Arc::new(entrance);
+    let accept = accept::run(listener, limits, accept_metrics, accept_stop, move |stream| {
+        link::serve(stream, entrance.clone(), inputs.clone())
     });
     let accept = tokio::spawn(accept);
     let drained = async {
@@ -173,12 +196,26 @@ async fn serve(
     };
     accepting.stop();
     let mut links = accept.await.context("accept loop")?;
+    identity.await.context("task that reads link secrets again")?;
+    certificates.await.context("task that reads certificates again")?;
     // The engine has closed its links; their writers send the last frames.
     let flushed = timeout(FLUSH, async { while links.join_next().await.is_some() {} }).await;
     if flushed.is_err() {
         links.abort_all();
     }
     result
+}
+
+/// What is allowed, and what nobody should overlook.
+fn warn_of_strangers(address: SocketAddr, config: &Config) {
+    if matches!(config.identity, LinkIdentity::Open) {
+        tracing::warn!("links are not authenticated: whoever can connect is taken for a BS");
+    } else if !config.acceptor.is_tls() && !address.ip().is_loopback() {
+        tracing::warn!(
+            "links are in clear text: who can read the network learns the link secret and all \
+             messages; see --tls-cert"
+        );
+    }
 }
 
 /// Opens the store and prepares it, as often as it takes. `None`: stopped before it was there.

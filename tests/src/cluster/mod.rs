@@ -42,6 +42,7 @@ use anyhow::{Context, bail};
 use tempfile::TempDir;
 use uuid::Uuid;
 use wardlink_client::ClientConfig;
+use wardlink_tls::Connector;
 use wardlink_wire::EndId;
 
 pub use self::clock::Clock;
@@ -70,6 +71,18 @@ pub enum Store<'a> {
     Mongo(&'a Database),
 }
 
+/// How the links of a cluster are guarded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Links {
+    /// Not at all, in clear text.
+    #[default]
+    Open,
+    /// As the flags say that the story gives; in clear text.
+    Flags,
+    /// As the flags say that the story gives, by TLS.
+    Tls,
+}
+
 /// What a cluster is made of. All fields have a default; see [`Cluster::build`].
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -80,6 +93,10 @@ pub struct Plan {
     pub spare_ms: usize,
     /// Business Servers that are started.
     pub bs: usize,
+    /// How links are guarded.
+    pub links: Links,
+    /// How terminals verify the BSs, where they have certificates.
+    pub terminals: Option<Connector>,
     /// Further flags of every MS.
     pub ms_flags: Vec<String>,
     /// Further flags of every BS.
@@ -98,6 +115,8 @@ impl Default for Plan {
             ms: 1,
             spare_ms: 0,
             bs: 1,
+            links: Links::Open,
+            terminals: None,
             ms_flags: Vec::new(),
             bs_flags: Vec::new(),
             log_filter: "info".to_owned(),
@@ -117,6 +136,7 @@ pub struct Cluster {
     dir: TempDir,
     embedded_dir: PathBuf,
     database: Option<String>,
+    terminals: Option<Connector>,
     ended: bool,
 }
 
@@ -152,36 +172,29 @@ impl Cluster {
             }
         };
         let (ms, bs, proxies) = (Vec::new(), Vec::new(), Vec::new());
-        let mut cluster = Self { ms, bs, proxies, dir, embedded_dir, database, ended: false };
+        let terminals = plan.terminals.clone();
+        let mut cluster =
+            Self { ms, bs, proxies, dir, embedded_dir, database, terminals, ended: false };
         for i in 0..plan.ms + plan.spare_ms {
             let mut flags = vec!["--store".to_owned(), uri.clone()];
+            if plan.links == Links::Open {
+                flags.extend(["--link-auth".to_owned(), "none".to_owned()]);
+            }
             flags.extend(plan.ms_flags.iter().cloned());
             let clock = plan.clocks.get(i).copied().unwrap_or_default();
-            cluster.ms.push(cluster.process(Program::Ms, i, flags, &plan)?.with_clock(clock)?);
+            let ms = cluster.process(Program::Ms, i, flags, &plan)?.with_clock(clock)?;
+            cluster.ms.push(ms.with_tls(plan.links == Links::Tls));
         }
-        for i in 0..plan.bs {
-            let mut links: Vec<String> = cluster.ms.iter().map(Process::link_url).collect();
-            for (_, ms) in plan.proxied.iter().filter(|(bs, _)| *bs == i) {
-                let proxy = Proxy::start(cluster.ms[*ms].port()).await?;
-                links[*ms] = format!("ws://127.0.0.1:{}/link", proxy.port());
-                cluster.proxies.push(proxy);
-            }
-            let mut flags = Vec::new();
-            if !plan.bs_flags.iter().any(|flag| flag == "--auth") {
-                flags.extend(["--auth".to_owned(), "development".to_owned()]);
-            }
-            flags.extend(["--ms".to_owned(), links.join(",")]);
-            if !plan.bs_flags.iter().any(|flag| flag == "--drain") {
-                flags.extend(["--drain".to_owned(), DRAIN.to_owned()]);
-            }
-            flags.extend(plan.bs_flags.iter().cloned());
-            cluster.bs.push(cluster.process(Program::Bs, i, flags, &plan)?);
+        for _ in 0..plan.bs {
+            cluster.add_bs(&plan, &plan.bs_flags).await?;
         }
-        // Their playground pages know of each other.
-        let terminals = cluster.urls().join(",");
+        // Their playground pages know of each other, where there are any that browsers can reach.
         let development = !plan.bs_flags.iter().any(|flag| flag == "--auth");
-        for process in cluster.bs.iter_mut().filter(|_| development) {
-            process.add_flags(&["--playground-servers", &terminals]);
+        if development && plan.terminals.is_none() {
+            let terminals = cluster.urls().join(",");
+            for process in &mut cluster.bs {
+                process.add_flags(&["--playground-servers", &terminals]);
+            }
         }
         // All at once: an MS is ready when BSs are linked to it.
         let started = cluster.ms[..plan.ms].iter_mut().chain(&mut cluster.bs);
@@ -192,6 +205,32 @@ impl Cluster {
             process.until_ready().await?;
         }
         Ok(cluster)
+    }
+
+    /// One more Business Server, with these flags in place of the plan's. It is not started.
+    ///
+    /// # Errors
+    /// The program is not built.
+    pub async fn add_bs(&mut self, plan: &Plan, further: &[String]) -> anyhow::Result<usize> {
+        let i = self.bs.len();
+        let mut links: Vec<String> = self.ms.iter().map(Process::link_url).collect();
+        for (_, ms) in plan.proxied.iter().filter(|(bs, _)| *bs == i) {
+            let proxy = Proxy::start(self.ms[*ms].port()).await?;
+            links[*ms] = format!("ws://127.0.0.1:{}/link", proxy.port());
+            self.proxies.push(proxy);
+        }
+        let mut flags = Vec::new();
+        if !further.iter().any(|flag| flag == "--auth") {
+            flags.extend(["--auth".to_owned(), "development".to_owned()]);
+        }
+        flags.extend(["--ms".to_owned(), links.join(",")]);
+        if !further.iter().any(|flag| flag == "--drain") {
+            flags.extend(["--drain".to_owned(), DRAIN.to_owned()]);
+        }
+        flags.extend(further.iter().cloned());
+        let bs = self.process(Program::Bs, i, flags, plan)?;
+        self.bs.push(bs.with_tls(plan.terminals.is_some()));
+        Ok(i)
     }
 
     fn process(
@@ -274,6 +313,7 @@ impl Cluster {
         let end: EndId = end.parse().with_context(|| format!("end {end}"))?;
         let mut config = ClientConfig::new(String::new(), end);
         config.urls = self.urls();
+        config.tls.clone_from(&self.terminals);
         // A test does not wait for a server's recovery longer than it must.
         config.backoff_max = Duration::from_millis(500);
         Ok(config)

@@ -68,6 +68,7 @@ pub struct Process {
     path: PathBuf,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
+    tls: bool,
     port: u16,
     admin_port: u16,
     log: PathBuf,
@@ -91,6 +92,7 @@ impl Process {
             path: program.path()?,
             flags,
             environment: Vec::new(),
+            tls: false,
             port: ports::free()?,
             admin_port: ports::free()?,
             log: dir.join(format!("{name}.log")),
@@ -106,6 +108,11 @@ impl Process {
 
     pub(super) fn add_flags(&mut self, flags: &[&str]) {
         self.flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    }
+
+    pub(super) fn with_tls(mut self, tls: bool) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Starts it, on the ports that it had, and waits until it is ready. What still runs is
@@ -298,7 +305,8 @@ impl Process {
     /// Where an MS takes links.
     pub fn link_url(&self) -> String {
         debug_assert_eq!(self.program, Program::Ms);
-        format!("ws://127.0.0.1:{}/link", self.port)
+        let scheme = if self.tls { "wss" } else { "ws" };
+        format!("{scheme}://127.0.0.1:{}/link", self.port)
     }
 
     /// The playground page of a BS.
@@ -310,7 +318,18 @@ impl Process {
     /// Where a BS takes terminals.
     pub fn terminal_url(&self) -> String {
         debug_assert_eq!(self.program, Program::Bs);
-        format!("ws://127.0.0.1:{}/ws", self.port)
+        let scheme = if self.tls { "wss" } else { "ws" };
+        format!("{scheme}://127.0.0.1:{}/ws", self.port)
+    }
+
+    /// The value of a metric; 0 where it is not there (yet).
+    ///
+    /// # Errors
+    /// No answer within 3 s.
+    pub async fn metric(&self, series: &str) -> anyhow::Result<f64> {
+        let (_, text) = self.get("/metrics").await?;
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        Ok(value.map_or(Ok(0.0), str::parse)?)
     }
 
     /// All that it has written so far.

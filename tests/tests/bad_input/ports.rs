@@ -93,8 +93,8 @@ fn rows(port: u16) -> Vec<Row> {
             "",
         ),
         row("another path", Links, upgrade(port, "/ws", ""), 404, "/link"),
-        row("no upgrade", Links, get("/link", ""), 0, ""),
-        row("no HTTP", Links, "\u{16}\u{3}\u{1}hello\r\n\r\n".to_owned(), 0, ""),
+        row("no upgrade", Links, get("/link", ""), 400, "no WebSocket handshake"),
+        row("no HTTP", Links, "\u{16}\u{3}\u{1}hello\r\n\r\n".to_owned(), 400, ""),
         row("another path", Admin, get("/secrets", ""), 404, ""),
         row(
             "POST",

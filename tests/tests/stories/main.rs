@@ -7,6 +7,7 @@ mod away;
 mod delivery;
 mod full_disk;
 mod http;
+mod links;
 mod logs;
 mod metrics;
 mod moving;

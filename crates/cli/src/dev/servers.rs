@@ -9,8 +9,10 @@ use anyhow::Context;
 use wardlink_bs::app::Playground;
 use wardlink_ms::store::StoreUri;
 use wardlink_service::readiness::Readiness;
+use wardlink_service::settings::AcceptSettings;
 use wardlink_service::stop::Trigger;
 use wardlink_service::tasks::Tasks;
+use wardlink_tls::Acceptor;
 
 /// The servers end within this time after the stop signal, or are cut off.
 const JOIN: Duration = Duration::from_secs(10);
@@ -45,6 +47,11 @@ impl Servers {
         let mut tasks = Tasks::new(trigger);
         let ms = wardlink_ms::app::Config {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            acceptor: Acceptor::plain(),
+            // Only this process knows the port, and only this machine can reach it.
+            identity: wardlink_ms::app::LinkIdentity::Open,
+            max_links: wardlink_ms::app::LINKS_MAX,
+            accept: AcceptSettings::default().rate(),
             admin_listen: Some(admin),
             store: StoreUri::Embedded(data.to_owned()),
             indexes: wardlink_ms::app::Indexes::Ensure,
@@ -70,6 +77,9 @@ impl Servers {
         for address in &mut terminals {
             let bs = wardlink_bs::app::Config {
                 listen: *address,
+                acceptor: Acceptor::plain(),
+                accept: AcceptSettings::default().rate(),
+                knock: wardlink_bs::app::Knock::default(),
                 admin_listen: None,
                 front: wardlink_bs::app::FrontConfig::development(),
                 ms: vec![format!("ws://{link}/link").parse().map_err(anyhow::Error::msg)?],
