@@ -1,10 +1,13 @@
 //! What is logged: never a message's body, never a token or a secret, whatever the level.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context, ensure};
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
+use wardlink_identity::{ClaimNames, Grant, Signer, new_secret};
 use wardlink_tests::cluster::{Cluster, PATIENCE, Plan, Process, Store, Terminal, within};
 use wardlink_tests::database::Database;
 use wardlink_wire::{EndId, Outcome};
@@ -142,4 +145,88 @@ async fn no_body_and_no_token_is_logged_at_any_level_on_embedded() -> anyhow::Re
 async fn no_body_and_no_token_is_logged_at_any_level_on_mongodb() -> anyhow::Result<()> {
     let database = Database::start().await?;
     nothing_secret(Store::Mongo(&database)).await
+}
+
+/// Where a token is.
+#[derive(Debug, Clone, Copy)]
+enum Carrier {
+    Header,
+    SubProtocol,
+    FirstFrame,
+}
+
+/// Connects with a token, and says whether it was welcomed. In a session it then sends the token
+/// once more, as a refresh, and a message.
+async fn enter(url: &str, carrier: Carrier, token: &str) -> anyhow::Result<bool> {
+    let mut request = ClientRequestBuilder::new(url.parse()?).with_sub_protocol("wardlink.v1");
+    match carrier {
+        Carrier::Header => {
+            request = request.with_header("Authorization", format!("Bearer {token}"));
+        }
+        Carrier::SubProtocol => {
+            request = request.with_sub_protocol(format!("wardlink.bearer.{token}"));
+        }
+        Carrier::FirstFrame => {}
+    }
+    let Ok((mut socket, _)) = connect_async(request).await else { return Ok(false) };
+    let frame = format!(r#"{{"type":"token","token":"{token}"}}"#);
+    socket.send(Frame::text(frame.clone())).await?;
+    let mut welcomed = false;
+    while let Some(Ok(answer)) = within(PATIENCE, "an answer", socket.next()).await? {
+        let Frame::Text(text) = answer else { break };
+        if text.contains(r#""type":"welcome""#) {
+            welcomed = true;
+            socket.send(Frame::text(frame.clone())).await?;
+            let to = r#"{"type":"send","id":"1","to":"H1-A2-away","body":1}"#;
+            socket.send(Frame::text(to.to_owned())).await?;
+        } else if text.contains(r#""type":"result""#) {
+            break;
+        }
+    }
+    // The server may be gone already.
+    let _ = socket.close(None).await;
+    Ok(welcomed)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_token_and_no_key_is_logged_whether_it_counts_or_not() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (secret, other) = (new_secret([7; 32]), new_secret([8; 32]));
+    let file = dir.path().join("keys");
+    std::fs::write(&file, &secret)?;
+    let flags = ["--auth", "jwt", "--jwt-keys", &file.to_string_lossy()];
+    let plan = Plan {
+        bs_flags: flags.map(str::to_owned).to_vec(),
+        log_filter: "trace".to_owned(),
+        ..Plan::default()
+    };
+    let mut cluster = Cluster::build(Store::Embedded, plan).await?;
+    let url = cluster.bs(0).terminal_url();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let sign = |secret: &str, uid: &str, at: u64| -> anyhow::Result<String> {
+        let grant = Grant::new(format!("H1-A2-{uid}").parse()?, Duration::from_secs(600));
+        Ok(Signer::from_file(secret.as_bytes(), None)?.sign(&grant, &ClaimNames::default(), at)?)
+    };
+    let mut shown = vec![secret.trim().to_owned()];
+    for carrier in [Carrier::Header, Carrier::SubProtocol, Carrier::FirstFrame] {
+        for (secret, at, counts) in
+            [(&secret, now, true), (&secret, now - 3_600, false), (&other, now, false)]
+        {
+            let token = sign(secret, &format!("{carrier:?}"), at)?;
+            let welcomed = enter(&url, carrier, &token).await?;
+            ensure!(welcomed == counts, "{carrier:?}: welcomed is {welcomed}");
+            // Any part of it: the claims name a person, the signature is the secret.
+            shown.extend(token.split('.').skip(1).map(str::to_owned));
+        }
+    }
+    cluster.bs_mut(0).stop().await?;
+    cluster.ms_mut(0).stop().await?;
+    for process in [cluster.ms(0), cluster.bs(0)] {
+        let (log, name) = (process.log_text(), process.name());
+        ensure!(check(&log, name, "DEBUG")? + check(&log, name, "INFO")? > 5, "{name} logs little");
+        for mark in &shown {
+            ensure!(!log.contains(mark.as_str()), "{name} logs {mark}");
+        }
+    }
+    Ok(())
 }
