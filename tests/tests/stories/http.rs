@@ -105,10 +105,10 @@ async fn a_caller_that_hangs_up_leaves_nothing_open_and_may_post_again() -> anyh
     let hanging = call.begin(cluster.bs(0)).await?;
     // It has the message and does not acknowledge it yet.
     let shown = pump.next().await?;
-    ensure!(metric(cluster.bs(0), "wardlink_bs_posts").await? == 1.0);
+    ensure!(metric(cluster.bs(0), "wardlink_business_server_posts").await? == 1.0);
     drop(hanging);
     eventually(PATIENCE, "the call is forgotten", || async {
-        matches!(metric(cluster.bs(0), "wardlink_bs_posts").await, Ok(0.0))
+        matches!(metric(cluster.bs(0), "wardlink_business_server_posts").await, Ok(0.0))
     })
     .await?;
     let again = call.begin(cluster.bs(0)).await?;
@@ -208,7 +208,7 @@ async fn a_server_that_stops_answers_the_calls_that_wait() -> anyhow::Result<()>
     let pump = cluster.terminal_at(1, "H1-W2-pump").await?;
     let waiting = message("lab-5", "H1-W2-pump", "pause").begin(cluster.bs(0)).await?;
     eventually(PATIENCE, "the call waits", || async {
-        matches!(metric(cluster.bs(0), "wardlink_bs_posts").await, Ok(1.0))
+        matches!(metric(cluster.bs(0), "wardlink_business_server_posts").await, Ok(1.0))
     })
     .await?;
     cluster.bs(0).terminate()?;
