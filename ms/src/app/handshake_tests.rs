@@ -112,7 +112,9 @@ async fn half_a_request_is_given_up() {
     let rig = Rig::new().await;
     let (mut client, entered) = rig.connect().await;
     client.write_all(b"GET /link HTTP/1.1\r\nHost: h\r\n").await.unwrap();
+    let begun = tokio::time::Instant::now();
     assert!(entered.await.unwrap().is_none());
+    assert!(begun.elapsed() <= Duration::from_secs(6), "{:?}", begun.elapsed());
     assert_eq!(rig.refused(Refusal::Slow), 1);
 }
 
