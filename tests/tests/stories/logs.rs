@@ -4,11 +4,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use wardlink_identity::{ClaimNames, Grant, Signer, new_secret};
-use wardlink_tests::cluster::{Cluster, PATIENCE, Plan, Process, Store, Terminal, within};
+use wardlink_tests::cluster::{Cluster, Links, PATIENCE, Plan, Process, Store, Terminal, within};
 use wardlink_tests::database::Database;
 use wardlink_wire::{EndId, Outcome};
 
@@ -188,14 +190,34 @@ async fn enter(url: &str, carrier: Carrier, token: &str) -> anyhow::Result<bool>
     Ok(welcomed)
 }
 
+/// Posts a message, good or bad, and says with which status it was answered.
+async fn post(bs: &Process, token: &str, body: &str) -> anyhow::Result<String> {
+    let mut socket = TcpStream::connect(("127.0.0.1", bs.port())).await?;
+    let head = format!(
+        "POST /v1/messages HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    socket.write_all((head + body).as_bytes()).await?;
+    let mut answer = String::new();
+    within(PATIENCE, "an answer", socket.read_to_string(&mut answer)).await??;
+    Ok(answer.split(' ').nth(1).context("a status")?.to_owned())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_token_and_no_key_is_logged_whether_it_counts_or_not() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let (secret, other) = (new_secret([7; 32]), new_secret([8; 32]));
     let file = dir.path().join("keys");
     std::fs::write(&file, &secret)?;
-    let flags = ["--auth", "jwt", "--jwt-keys", &file.to_string_lossy()];
+    let link = dir.path().join("link-secret");
+    std::fs::write(&link, format!("{SECRET}{SECRET}\n"))?;
+    let link = link.to_string_lossy();
+    let flags =
+        ["--auth", "jwt", "--jwt-keys", &file.to_string_lossy(), "--link-secret-file", &link];
     let plan = Plan {
+        links: Links::Flags,
+        ms_flags: ["--link-secret-file", &link].map(str::to_owned).to_vec(),
         bs_flags: flags.map(str::to_owned).to_vec(),
         log_filter: "trace".to_owned(),
         ..Plan::default()
@@ -207,7 +229,7 @@ async fn no_token_and_no_key_is_logged_whether_it_counts_or_not() -> anyhow::Res
         let grant = Grant::new(format!("H1-A2-{uid}").parse()?, Duration::from_secs(600));
         Ok(Signer::from_file(secret.as_bytes(), None)?.sign(&grant, &ClaimNames::default(), at)?)
     };
-    let mut shown = vec![secret.trim().to_owned()];
+    let mut shown = vec![secret.trim().to_owned(), SECRET.to_owned(), BODY.to_owned()];
     for carrier in [Carrier::Header, Carrier::SubProtocol, Carrier::FirstFrame] {
         for (secret, at, counts) in
             [(&secret, now, true), (&secret, now - 3_600, false), (&other, now, false)]
@@ -219,6 +241,20 @@ async fn no_token_and_no_key_is_logged_whether_it_counts_or_not() -> anyhow::Res
             shown.extend(token.split('.').skip(1).map(str::to_owned));
         }
     }
+    // Of a program that knows no link secret.
+    raw(&cluster.ms(0).link_url(), Some("wardlink.link.v1"), &[]).await?;
+    let token = sign(&secret, "post", now)?;
+    let good = format!(r#"{{"to":"H1-A2-away","id":"p1","body":"{BODY}"}}"#);
+    for (token, body, status) in [
+        (token.as_str(), good.as_str(), "200"),
+        (&token, &format!(r#"{{"to":"{BODY}","body":"{BODY}"}}"#), "400"),
+        (&token, &format!("{{ {BODY}"), "400"),
+        (&format!("{SECRET}.x.y"), &good, "401"),
+    ] {
+        let answered = post(cluster.bs(0), token, body).await?;
+        ensure!(answered == status, "{answered} in place of {status}");
+    }
+    shown.extend(token.split('.').skip(1).map(str::to_owned));
     cluster.bs_mut(0).stop().await?;
     cluster.ms_mut(0).stop().await?;
     for process in [cluster.ms(0), cluster.bs(0)] {
