@@ -5,5 +5,6 @@ pub mod cluster;
 pub mod database;
 pub mod load;
 pub mod pki;
+pub mod raw;
 pub mod small_disk;
 pub mod world;

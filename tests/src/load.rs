@@ -32,7 +32,7 @@ use anyhow::{Context, ensure};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use wardlink_client::ClientConfig;
+use wardlink_client::{ClientConfig, Identity, TokenSource};
 use wardlink_wire::{EndId, Outcome, Reason};
 
 use self::check::check;
@@ -57,12 +57,33 @@ pub struct LoadPlan {
     pub burst: usize,
     /// Business Servers, tried in turn by every terminal, each from another one on.
     pub urls: Vec<String>,
+    /// Where tokens come from, if the servers want any.
+    pub tokens: Option<Tokens>,
+}
+
+/// Gives each end a source of tokens. With tokens all terminals that stay are clients of the
+/// library: a bare connection has nobody who renews its token.
+#[derive(Clone)]
+pub struct Tokens(Arc<dyn Fn(&EndId) -> TokenSource + Send + Sync>);
+
+impl Tokens {
+    /// By this function.
+    pub fn new(source: impl Fn(&EndId) -> TokenSource + Send + Sync + 'static) -> Self {
+        Self(Arc::new(source))
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").finish_non_exhaustive()
+    }
 }
 
 impl LoadPlan {
     /// 50 pairs, ten messages a second each.
     pub fn new(urls: Vec<String>) -> Self {
-        Self { pairs: 50, wandering: 0, interval: Duration::from_millis(100), burst: 1, urls }
+        let interval = Duration::from_millis(100);
+        Self { pairs: 50, wandering: 0, interval, burst: 1, urls, tokens: None }
     }
 
     /// The servers for terminal `i`, another one first for each.
@@ -74,6 +95,9 @@ impl LoadPlan {
 
     fn config(&self, end: EndId, i: usize) -> ClientConfig {
         let mut config = ClientConfig::new(String::new(), end);
+        if let Some(Tokens(source)) = &self.tokens {
+            config.identity = Identity::Bearer(source(&config.end));
+        }
         config.urls = self.urls_from(i);
         config.backoff_max = Duration::from_millis(500);
         config
@@ -124,7 +148,7 @@ impl Load {
         let phase = self.phase.subscribe();
         // The target comes before the sender, and is at another server but for each third pair.
         let at = i + usize::from(!i.is_multiple_of(3));
-        if stays && i.is_multiple_of(2) {
+        if stays && (i.is_multiple_of(2) || plan.tokens.is_some()) {
             let config = plan.config(stream.to.clone(), at);
             self.targets.spawn(target::client(stream.clone(), config, phase.clone()));
         } else {
@@ -202,6 +226,16 @@ impl Load {
     pub fn slowest(&self, from: Duration, to: Duration) -> String {
         let longest = self.staying().max_by_key(|stream| stream.record().longest_gap(from, to));
         longest.map(|stream| stream.describe()).unwrap_or_default()
+    }
+
+    /// Sessions that clients of the library have lost: each has had so many more than its first.
+    pub fn reconnects(&self) -> usize {
+        let of = |stream: &Arc<Stream>| {
+            let record = stream.record();
+            let targets = record.target_sessions.saturating_sub(1);
+            record.welcomed.len().saturating_sub(1) + targets
+        };
+        self.streams.iter().map(of).sum()
     }
 
     /// Messages without a result that were sent before `before`.

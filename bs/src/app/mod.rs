@@ -170,6 +170,8 @@ async fn serve(
     let mut dials = Tasks::new(dialling.clone());
     follow_certificates(&config, &mut dials, &dial_stop);
     let knock = Arc::new(config.knock);
+    // Before there are links, so that it is not ready in between, without keys.
+    let auth = auth(&config.front, readiness, &mut dials, &dial_stop);
     for ms in config.ms {
         let (knock, metrics) = (knock.clone(), metrics.clone());
         dials.spawn("links", dial::keep(ms, knock, metrics, inputs.clone(), dial_stop.clone()));
@@ -189,7 +191,7 @@ async fn serve(
         inputs,
         metrics,
         acceptor,
-        auth: auth(&config.front, readiness, &mut dials, &dial_stop),
+        auth,
         config: config.front,
         stop: accept_stop.clone(),
     });

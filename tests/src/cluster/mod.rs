@@ -22,6 +22,7 @@
 //! that is dropped before [`Cluster::end`] has returned belongs to a test that failed: the tail
 //! of each child's log is printed.
 
+mod beside;
 mod clock;
 mod flow;
 mod http;
@@ -45,11 +46,13 @@ use wardlink_client::ClientConfig;
 use wardlink_tls::Connector;
 use wardlink_wire::EndId;
 
+pub use self::beside::Beside;
 pub use self::clock::Clock;
 pub use self::flow::{Flow, Tally};
 pub use self::latency::Latencies;
 pub use self::link_peer::{LinkPeer, Registration};
 pub use self::peek::{Peek, Row, Waiting};
+pub use self::ports::free as free_port;
 pub use self::post::{Answered, Call, answer};
 pub use self::process::{Process, Program};
 pub use self::proxy::Proxy;

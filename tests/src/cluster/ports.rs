@@ -16,7 +16,10 @@ const TRIES: usize = 200;
 static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 
 /// A loopback port that is free now and is given once in this process.
-pub(super) fn free() -> anyhow::Result<u16> {
+///
+/// # Errors
+/// None is found.
+pub fn free() -> anyhow::Result<u16> {
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..TRIES {
         // A random UUID is the source of randomness that is at hand.

@@ -23,13 +23,15 @@ const TAIL_LINES: usize = 40;
 /// Between two looks at a child.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Which program a child runs.
+/// One of the programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
     /// `wardlink-ms`.
     Ms,
     /// `wardlink-bs`.
     Bs,
+    /// `wardlink`, which people run: no server, and no child of a cluster.
+    Cli,
 }
 
 impl Program {
@@ -37,6 +39,7 @@ impl Program {
         match self {
             Self::Ms => "wardlink-ms",
             Self::Bs => "wardlink-bs",
+            Self::Cli => "wardlink",
         }
     }
 
@@ -86,6 +89,7 @@ impl Process {
         let name = match program {
             Program::Ms => format!("ms{index}"),
             Program::Bs => format!("bs{index}"),
+            Program::Cli => bail!("{} is no server", program.name()),
         };
         Ok(Self {
             program,

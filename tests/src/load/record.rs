@@ -56,6 +56,8 @@ pub(super) struct Record {
     pub(super) sender_at: Option<String>,
     /// The server that the target was at last.
     pub(super) target_at: Option<String>,
+    /// Sessions that the target had, where it is a client of the library.
+    pub(super) target_sessions: usize,
     /// What should not have happened, in words.
     pub(super) wrong: Vec<String>,
 }

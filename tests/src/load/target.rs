@@ -39,7 +39,9 @@ pub(super) async fn client(
             changed = status.changed() => {
                 changed.context("the target's client is gone")?;
                 if let Status::Connected { url, .. } = &*status.borrow_and_update() {
-                    stream.record().target_at = Some(url.to_string());
+                    let mut record = stream.record();
+                    record.target_at = Some(url.to_string());
+                    record.target_sessions += 1;
                 }
             }
             message = messages.recv() => {

@@ -4,7 +4,7 @@
 use anyhow::{Context, ensure};
 
 use super::Ward;
-use super::raw::{BINARY, CLOSE, CONTINUATION, Came, Frame, PING, PONG, Raw, TEXT};
+use wardlink_tests::raw::{BINARY, CLOSE, CONTINUATION, Came, Frame, PING, PONG, Raw, TEXT};
 
 const PATH: &str = "/ws?hospitalCode=H1&hosareaCode=A2&uid=odd";
 

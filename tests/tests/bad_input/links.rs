@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use uuid::Uuid;
 
 use super::Ward;
-use super::raw::{BINARY, Came, Frame, Raw};
+use wardlink_tests::raw::{BINARY, Came, Frame, Raw};
 
 const SUBPROTOCOL: &str = "Sec-WebSocket-Protocol: wardlink.link.v1\r\n";
 

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use tokio::time::Instant;
 
 use super::Ward;
-use super::raw::{ANSWER, Came, Frame, PING, PONG, Raw, upgrade};
+use wardlink_tests::raw::{ANSWER, Came, Frame, PING, PONG, Raw, upgrade};
 
 /// What is no handshake is given up within so long, whatever the port: the longest deadline is 15 s.
 const GIVEN_UP: Duration = Duration::from_secs(17);

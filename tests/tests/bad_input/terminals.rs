@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 
 use super::Ward;
-use super::raw::{Frame, Raw};
+use wardlink_tests::raw::{Frame, Raw};
 
 const PATH: &str = "/ws?hospitalCode=H1&hosareaCode=A2&uid=odd";
 

@@ -51,7 +51,7 @@ pub(super) async fn greet(socket: &mut Socket, keys: &KeyRing) -> Result<Option<
     let token = match timeout(TOKEN, first(socket)).await {
         Ok(Ok(Some(token))) => token,
         Ok(Ok(None)) => return Ok(None),
-        Ok(Err(problem)) => return Err(Unknown::new(CloseCode::BadIdentity, problem)),
+        Ok(Err((code, problem))) => return Err(Unknown::new(code, problem)),
         Err(_) => return Err(Unknown::new(CloseCode::BadIdentity, "no token within 10 s")),
     };
     match keys.verify(&token).await {
@@ -67,25 +67,29 @@ pub(super) async fn greet(socket: &mut Socket, keys: &KeyRing) -> Result<Option<
 }
 
 /// The token of the first frame. `None`: the terminal has left.
-async fn first(socket: &mut Socket) -> Result<Option<String>, &'static str> {
+async fn first(socket: &mut Socket) -> Result<Option<String>, (CloseCode, &'static str)> {
+    let bad = |problem| Err((CloseCode::BadIdentity, problem));
     for _ in 0..CONTROLS_MAX {
         match socket.next().await {
             Some(Ok(Message::Text(text))) if text.len() > FRAME_MAX_BYTES => {
-                return Err("the first frame is too large for a token");
+                return bad("the first frame is too large for a token");
             }
             Some(Ok(Message::Text(text))) => match Up::decode(&text) {
                 Ok(Up::Token(token)) => return Ok(Some(token.0)),
-                _ => return Err("the first frame must be a token"),
+                _ => return bad("the first frame must be a token"),
             },
-            Some(Ok(Message::Binary(_))) => return Err("the first frame must be a token"),
+            Some(Ok(Message::Binary(_))) => return bad("the first frame must be a token"),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
                 // The library has queued the pong.
                 if socket.flush().await.is_err() {
                     return Ok(None);
                 }
             }
+            Some(Err(error)) if wardlink_link::is_broken_protocol(&error) => {
+                return Err((CloseCode::ProtocolError, "the first frame breaks the protocol"));
+            }
             Some(Ok(Message::Close(_) | Message::Frame(_)) | Err(_)) | None => return Ok(None),
         }
     }
-    Err("too many control frames before a token")
+    bad("too many control frames before a token")
 }

@@ -2,28 +2,35 @@
 
 use std::time::Duration;
 
+use crate::cluster::within;
 use anyhow::{Context, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
-use wardlink_tests::cluster::within;
 
 /// Any answer comes within so long: above the longest deadline of a handshake.
-pub(crate) const ANSWER: Duration = Duration::from_secs(15);
+pub const ANSWER: Duration = Duration::from_secs(15);
 /// The sample of RFC 6455, section 1.3; any 16 bytes will do.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-/// Opcodes of RFC 6455, section 5.2.
-pub(crate) const CONTINUATION: u8 = 0;
-pub(crate) const TEXT: u8 = 1;
-pub(crate) const BINARY: u8 = 2;
-pub(crate) const CLOSE: u8 = 8;
-pub(crate) const PING: u8 = 9;
-pub(crate) const PONG: u8 = 10;
+// Opcodes of RFC 6455, section 5.2.
+
+/// A further fragment of a message.
+pub const CONTINUATION: u8 = 0;
+/// A text message.
+pub const TEXT: u8 = 1;
+/// A binary message.
+pub const BINARY: u8 = 2;
+/// A close frame.
+pub const CLOSE: u8 = 8;
+/// A ping.
+pub const PING: u8 = 9;
+/// A pong.
+pub const PONG: u8 = 10;
 
 /// What a frame looks like; right unless something is said.
 #[derive(Debug, Clone)]
-pub(crate) struct Frame {
+pub struct Frame {
     opcode: u8,
     fin: bool,
     reserved: u8,
@@ -34,45 +41,51 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    pub(crate) fn new(opcode: u8, payload: impl Into<Vec<u8>>) -> Self {
+    /// A frame that is right: masked, and a whole message.
+    pub fn new(opcode: u8, payload: impl Into<Vec<u8>>) -> Self {
         let payload = payload.into();
         Self { opcode, fin: true, reserved: 0, masked: true, payload, claims: None }
     }
 
-    pub(crate) fn text(payload: impl Into<Vec<u8>>) -> Self {
+    /// A text.
+    pub fn text(payload: impl Into<Vec<u8>>) -> Self {
         Self::new(TEXT, payload)
     }
 
     /// More of the message follows.
-    pub(crate) fn more(mut self) -> Self {
+    pub fn more(mut self) -> Self {
         self.fin = false;
         self
     }
 
-    pub(crate) fn reserved(mut self, bits: u8) -> Self {
+    /// With these reserved bits set.
+    pub fn reserved(mut self, bits: u8) -> Self {
         self.reserved = bits;
         self
     }
 
-    pub(crate) fn unmasked(mut self) -> Self {
+    /// Not masked, as a client must not send it.
+    pub fn unmasked(mut self) -> Self {
         self.masked = false;
         self
     }
 
-    pub(crate) fn claiming(mut self, length: u64) -> Self {
+    /// That says it is of this length.
+    pub fn claiming(mut self, length: u64) -> Self {
         self.claims = Some(length);
         self
     }
 
     /// The same with a text in place of another.
-    pub(crate) fn replacing(mut self, from: &str, to: &str) -> Self {
+    pub fn replacing(mut self, from: &str, to: &str) -> Self {
         if let Ok(text) = std::str::from_utf8(&self.payload) {
             self.payload = text.replace(from, to).into();
         }
         self
     }
 
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    /// As it is on the wire.
+    pub fn bytes(&self) -> Vec<u8> {
         let mut out = vec![u8::from(self.fin) << 7 | self.reserved << 4 | self.opcode];
         let mask = u8::from(self.masked) << 7;
         match (self.claims, self.payload.len()) {
@@ -99,7 +112,7 @@ impl Frame {
 
 /// What a server sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Came {
+pub enum Came {
     /// A whole text or binary message, or a control frame: opcode and payload.
     Frame(u8, Vec<u8>),
     /// A close frame: code and reason.
@@ -110,20 +123,27 @@ pub(crate) enum Came {
 
 /// A connection in whatever state.
 #[derive(Debug)]
-pub(crate) struct Raw {
+pub struct Raw {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
 impl Raw {
-    pub(crate) async fn connect(port: u16) -> anyhow::Result<Self> {
+    /// Connects to a port of this machine.
+    ///
+    /// # Errors
+    /// Nobody listens there.
+    pub async fn connect(port: u16) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, read: Vec::new() })
     }
 
     /// Connects and upgrades; `headers` are further ones, each with its line end.
-    pub(crate) async fn open(port: u16, path: &str, headers: &str) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn open(port: u16, path: &str, headers: &str) -> anyhow::Result<Self> {
         let mut raw = Self::connect(port).await?;
         let (status, head) = raw.request(&upgrade(port, path, headers)).await?;
         ensure!(status == 101, "{path}: {head}");
@@ -131,16 +151,20 @@ impl Raw {
     }
 
     /// Writes; an error means that the server has closed, which the next read says too.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+    pub async fn write(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
     }
 
-    pub(crate) async fn send(&mut self, frame: Frame) {
+    /// As [`Raw::write`].
+    pub async fn send(&mut self, frame: Frame) {
         self.write(&frame.bytes()).await;
     }
 
     /// Reads to the end, and writes a byte each `drip` meanwhile.
-    pub(crate) async fn until_end(self, drip: Duration) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// It has no end in time.
+    pub async fn until_end(self, drip: Duration) -> anyhow::Result<()> {
         let (mut from, mut to) = self.stream.into_split();
         let dripping = async {
             while to.write_all(b"x").await.is_ok() {
@@ -162,13 +186,19 @@ impl Raw {
     }
 
     /// Sends a request and reads the head of its answer, and its body where it has a length.
-    pub(crate) async fn request(&mut self, request: &str) -> anyhow::Result<(u16, String)> {
+    ///
+    /// # Errors
+    /// No answer in time, or none that can be read.
+    pub async fn request(&mut self, request: &str) -> anyhow::Result<(u16, String)> {
         self.write(request.as_bytes()).await;
         self.answer().await
     }
 
     /// The answer to a request; status 0 where the connection ended without one.
-    pub(crate) async fn answer(&mut self) -> anyhow::Result<(u16, String)> {
+    ///
+    /// # Errors
+    /// As [`Raw::request`].
+    pub async fn answer(&mut self) -> anyhow::Result<(u16, String)> {
         let end = loop {
             if let Some(end) = self.read.windows(4).position(|window| window == b"\r\n\r\n") {
                 break end + 4;
@@ -206,7 +236,10 @@ impl Raw {
 
     /// The next frame. A server's frames are never masked, reserved or, as Wardlink writes
     /// them, fragmented.
-    pub(crate) async fn next(&mut self) -> anyhow::Result<Came> {
+    ///
+    /// # Errors
+    /// None in time, or one that a server must not send.
+    pub async fn next(&mut self) -> anyhow::Result<Came> {
         loop {
             if let Some((opcode, payload, length)) = parse(&self.read)? {
                 self.read.drain(..length);
@@ -226,7 +259,10 @@ impl Raw {
     }
 
     /// The next text, whatever control frames come before it.
-    pub(crate) async fn text(&mut self) -> anyhow::Result<String> {
+    ///
+    /// # Errors
+    /// Something else comes.
+    pub async fn text(&mut self) -> anyhow::Result<String> {
         loop {
             match self.next().await? {
                 Came::Frame(TEXT, payload) => return Ok(String::from_utf8(payload)?),
@@ -237,7 +273,10 @@ impl Raw {
     }
 
     /// How it ends: all frames before it are passed over.
-    pub(crate) async fn end(&mut self) -> anyhow::Result<Came> {
+    ///
+    /// # Errors
+    /// It has no end in time.
+    pub async fn end(&mut self) -> anyhow::Result<Came> {
         loop {
             match self.next().await? {
                 Came::Frame(..) => {}
@@ -268,7 +307,7 @@ fn parse(bytes: &[u8]) -> anyhow::Result<Option<(u8, Vec<u8>, usize)>> {
 }
 
 /// An upgrade request that is right, with further headers.
-pub(crate) fn upgrade(port: u16, path: &str, headers: &str) -> String {
+pub fn upgrade(port: u16, path: &str, headers: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
