@@ -262,6 +262,8 @@ impl<H> Core<H> {
                 }
             }
             Down::Error { id: None, .. } => {}
+            // The move is under way already. Should it fail, it is tried again by itself.
+            Down::Reconnect { .. } if self.moving.is_some() => {}
             Down::Reconnect { after_ms } => {
                 let after = Duration::from_millis(after_ms.into()).min(RECONNECT_AFTER_MAX);
                 if let State::Open(open) = &mut self.state {
@@ -311,9 +313,6 @@ impl<H> Core<H> {
         if matches!(self.state, State::Connecting | State::Open(_)) {
             self.actions.push_back(Action::Close { n: self.n });
         }
-        if let Some(moving) = self.moving.take() {
-            self.actions.push_back(moving.close());
-        }
         self.end(Ended::Stopped);
     }
 
@@ -322,6 +321,9 @@ impl<H> Core<H> {
             return;
         }
         self.state = State::Ended;
+        if let Some(moving) = self.moving.take() {
+            self.actions.push_back(moving.close());
+        }
         while let Some(left) = self.sends.pop() {
             self.give_up(left, Reason::Unavailable);
         }
@@ -354,7 +356,7 @@ impl<H> Core<H> {
         {
             let asked = session.leave_at.is_some_and(|at| at <= now);
             self.abandon(now);
-            if asked {
+            if asked && matches!(self.state, State::Waiting { .. }) {
                 // The server has spread its terminals already.
                 self.state = State::Waiting { until: now };
             }

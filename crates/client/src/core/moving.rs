@@ -77,6 +77,10 @@ impl<H> Core<H> {
     }
 
     pub(super) fn next_down(&mut self, down: Down, now: Duration) {
+        let Some((_, session)) = self.moving.as_mut().and_then(|moving| moving.open.as_mut())
+        else {
+            return;
+        };
         match down {
             Down::Welcome { .. } => {
                 let old = self.n;
@@ -87,9 +91,7 @@ impl<H> Core<H> {
             }
             Down::Reconnect { after_ms } => {
                 let after = Duration::from_millis(after_ms.into()).min(super::RECONNECT_AFTER_MAX);
-                if let Some((_, session)) = self.moving.as_mut().and_then(|m| m.open.as_mut()) {
-                    session.leave_at = Some(now + after);
-                }
+                session.leave_at = Some(now + after);
             }
             // Nothing is shown or told before the welcome.
             Down::Message(_) | Down::Result { .. } | Down::Error { .. } => {}
@@ -100,10 +102,10 @@ impl<H> Core<H> {
     /// It may be why the other was replaced. False where the end is for good.
     pub(super) fn go_on_with_next(&mut self, cause: Cause) -> bool {
         let expected = cause == Cause::Code(CloseCode::Replaced.code());
-        let Some(moving) = &self.moving else { return false };
+        if self.moving.is_none() {
+            return false;
+        }
         if !expected && self.retry.after(cause).is_err() {
-            self.actions.push_back(moving.close());
-            self.moving = None;
             return false;
         }
         self.actions.push_back(Action::Lost);

@@ -1,3 +1,5 @@
+mod moves;
+
 use super::session::STEADY;
 use super::*;
 
@@ -57,8 +59,12 @@ fn result(name: &str, outcome: Outcome, reason: Option<Reason>) -> Down {
 }
 
 fn welcome(open_sends: u32) -> Down {
+    welcome_of("H1-A1-a", open_sends)
+}
+
+fn welcome_of(end: &str, open_sends: u32) -> Down {
     Down::Welcome {
-        end: "H1-A1-a".parse().expect("end"),
+        end: end.parse().expect("end"),
         session: "6f1c8a52-2f0e-4a52-9d1c-5f0f3a8f8a01".parse().expect("session"),
         server: "6f1c8a52-2f0e-4a52-9d1c-5f0f3a8f8a02".parse().expect("server"),
         limits: Limits { body_bytes: 100, open_sends, ttl_s: 60, deadline_ms: 10_000 },
@@ -343,86 +349,6 @@ fn servers_are_tried_in_turn_and_later_and_later() {
     assert!(longest > ms(2_500) && longest <= ms(5_000), "{longest:?}");
 }
 
-/// A core that is asked to leave its first session, and opens its second connection at 310 ms.
-fn moving() -> TestCore {
-    let mut core = open(100);
-    send(&mut core, ms(5), "m1");
-    writes(&mut core);
-    down(&mut core, ms(10), Down::Reconnect { after_ms: 300 });
-    assert_eq!(core.timeout(), Some(ms(310)));
-    core.handle(ms(310), Event::Tick);
-    assert_eq!(actions(&mut core), [Action::Connect { n: 2, server: 0 }]);
-    core
-}
-
-#[test]
-fn a_server_that_asks_for_it_is_left_when_the_next_has_welcomed_this_program() {
-    let mut core = moving();
-    send(&mut core, ms(311), "m2");
-    assert_eq!(writes(&mut core), ["m2"], "the session goes on");
-    core.handle(ms(312), Event::Connected { n: 2, held: None });
-    send(&mut core, ms(313), "m3");
-    core.handle(ms(314), Event::Down { n: 1, down: message(1, "a") });
-    let tickets = shown(&mut core);
-    core.handle(ms(315), Event::Processed(tickets[0]));
-    core.handle(ms(316), Event::Down { n: 1, down: result("m1", Outcome::Delivered, None) });
-    assert_eq!(resolved(&mut core), [("m1", Outcome::Delivered, None)]);
-    assert_eq!(writes(&mut core), ["ack 1", "m3"], "on the first, until the second is welcomed");
-    core.handle(ms(320), Event::Down { n: 2, down: welcome(100) });
-    let all = actions(&mut core);
-    assert!(matches!(all[..], [Action::Close { n: 1 }, Action::Welcomed(_)]), "{all:?}");
-    assert_eq!(writes(&mut core), ["m2", "m3"], "what has no result, in order");
-    core.handle(ms(321), Event::Closed { n: 1, code: Some(CloseCode::Replaced.code()) });
-    assert!(actions(&mut core).is_empty());
-    down(&mut core, ms(322), message(1, "a"));
-    assert_eq!(writes(&mut core), ["ack 1"], "what was processed is not shown again");
-}
-
-#[test]
-fn a_session_that_ends_before_the_next_is_welcomed_goes_on_there() {
-    for code in [None, Some(CloseCode::Replaced.code()), Some(CloseCode::GoingAway.code())] {
-        let mut core = moving();
-        core.handle(ms(311), Event::Closed { n: 1, code });
-        assert_eq!(actions(&mut core), [Action::Lost], "{code:?}");
-        assert!(writes(&mut core).is_empty());
-        core.handle(ms(312), Event::Connected { n: 2, held: None });
-        assert_eq!(writes(&mut core), ["m1"]);
-        let mut core = moving();
-        core.handle(ms(311), Event::Connected { n: 2, held: None });
-        core.handle(ms(312), Event::Closed { n: 1, code });
-        assert_eq!(writes(&mut core), ["m1"]);
-        core.handle(ms(313), Event::Down { n: 2, down: welcome(100) });
-        assert!(matches!(actions(&mut core)[..], [Action::Lost, Action::Welcomed(_)]));
-    }
-}
-
-#[test]
-fn where_the_next_does_not_come_about_the_present_session_goes_on() {
-    let mut core = moving();
-    core.handle(ms(311), Event::ConnectFailed { n: 2, status: None });
-    send(&mut core, ms(311), "m2");
-    assert_eq!(writes(&mut core), ["m2"]);
-    let again = core.timeout().expect("another attempt");
-    assert!(again <= ms(361), "{again:?}");
-    core.handle(again, Event::Tick);
-    assert_eq!(actions(&mut core), [Action::Connect { n: 3, server: 0 }]);
-    core.handle(again, Event::Connected { n: 3, held: None });
-    core.handle(again + ms(10_000), Event::Tick);
-    assert_eq!(actions(&mut core), [Action::Close { n: 3 }], "never welcomed");
-    core.handle(again + ms(10_000), Event::ConnectFailed { n: 3, status: Some(404) });
-    assert!(actions(&mut core).is_empty(), "what comes of it does not count");
-    core.handle(again + ms(10_001), Event::Stop);
-    assert!(actions(&mut core).contains(&Action::Close { n: 1 }));
-}
-
-#[test]
-fn a_program_that_stops_while_it_moves_closes_both_connections() {
-    let mut core = moving();
-    core.handle(ms(311), Event::Stop);
-    let all = actions(&mut core);
-    assert_eq!(all[..2], [Action::Close { n: 1 }, Action::Close { n: 2 }]);
-}
-
 #[test]
 fn a_connection_that_is_never_welcomed_is_given_up() {
     let mut core = TestCore::new(CoreConfig::default(), ms(0));
@@ -584,8 +510,6 @@ fn nothing_is_sent_until_a_first_welcome_names_the_own_end() {
 fn the_token_of_another_end_is_the_end() {
     let mut core = open_by_token();
     let now = reconnect(&mut core, ms(1), None);
-    let Down::Welcome { session, server, limits, .. } = welcome(1) else { panic!("no welcome") };
-    let other = "H1-A1-b".parse().expect("end");
-    down(&mut core, now, Down::Welcome { end: other, session, server, limits });
+    down(&mut core, now, welcome_of("H1-A1-b", 1));
     assert_eq!(actions(&mut core), [Action::Close { n: 2 }, Action::Ended(Ended::OtherEnd)]);
 }
