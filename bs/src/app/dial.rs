@@ -23,8 +23,9 @@ use super::metrics::Metrics;
 
 /// Names are resolved again after so long.
 const RESOLVE: Duration = Duration::from_secs(3);
-/// An attempt to connect that takes longer is given up: as long as an MS may be silent.
-const CONNECT: Duration = Duration::from_secs(2);
+/// An attempt to connect that takes longer is given up. Where others flood the MS's port, the
+/// kernel tries three times in it, and an MS's line of those that wait is half a second long.
+const CONNECT: Duration = Duration::from_secs(5);
 /// Between attempts, with jitter: at least and at most. What the membership's figures assume.
 const REDIAL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// A link that lasted so long was good: the next attempt is made soon.

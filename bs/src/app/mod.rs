@@ -14,6 +14,7 @@ mod input;
 mod knock;
 mod link;
 mod meter;
+mod metered;
 mod metrics;
 mod outbox;
 mod playground;
@@ -58,6 +59,9 @@ use crate::core::Config as CoreConfig;
 
 /// Open files that terminals leave to links, the admin port and the program itself.
 const FILES_RESERVE: usize = 256;
+/// Connections that wait to be accepted: what comes in 2 s at the default rate. Terminals are more
+/// patient than that, and come all at once when another server has gone.
+const WAITING: u32 = 1_024;
 /// Inputs that wait for the engine. With the full count the readers of terminals and links wait.
 const INPUTS: usize = 4_096;
 /// Messages that one caller may post a second; twice as many at once. What one process that calls
@@ -107,7 +111,7 @@ impl Listeners {
     /// The address that cannot be bound.
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
         let bind = |address: SocketAddr| {
-            accept::listen(address).with_context(|| format!("cannot listen on {address}"))
+            accept::listen(address, WAITING).with_context(|| format!("cannot listen on {address}"))
         };
         let admin = config.admin_listen.map(bind).transpose()?;
         Ok(Self { terminals: bind(config.listen)?, admin })

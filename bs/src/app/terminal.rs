@@ -8,6 +8,7 @@ mod greet;
 mod standing;
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use super::auth::{Auth, Holder};
 use super::front::{Arrival, Front};
 use super::input::Input;
 use super::meter::{Meter, Verdict};
+use super::metered::Metered;
 use super::outbox::Outbox;
 
 /// A server pings a terminal after so long.
@@ -48,10 +50,12 @@ const WRITE_BYTES: usize = 4 * 1_024;
 /// What may wait for the socket: as much as may wait before it, in the outbox.
 const WRITE_MAX_BYTES: usize = 1_024 * 1_024;
 
-pub(super) type Socket = WebSocketStream<Stream>;
+pub(super) type Socket = WebSocketStream<Metered<Stream>>;
 
-/// The WebSocket of a connection whose handshake is done; `read` was read beyond it.
-pub(super) async fn socket(stream: Stream, read: Vec<u8>) -> Socket {
+/// The WebSocket of a connection whose handshake is done; `read` was read beyond it. It gives no more
+/// than `rate` bytes a second.
+pub(super) async fn socket(stream: Stream, read: Vec<u8>, rate: NonZeroU32) -> Socket {
+    let stream = Metered::new(stream, rate);
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .write_buffer_size(WRITE_BYTES)

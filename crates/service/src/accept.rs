@@ -21,21 +21,18 @@ use crate::stop::Stop;
 /// Pause after an accept that failed, for example for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Connections that wait in the kernel until they are accepted: what comes in 2 s at the default
-/// rate. The libraries' 128 would be full after a quarter of a second; who comes then is not
-/// answered, and tries again after a second or more.
-const BACKLOG: u32 = 1_024;
-
-/// Listens, with room for those that wait to be accepted.
+/// Listens; so many connections wait in the kernel until they are accepted. Who comes when that
+/// line is full is not answered, and tries again after a second or more; who is the last in it waits
+/// for its length divided by the rate.
 ///
 /// # Errors
 /// The address cannot be bound.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn listen(address: SocketAddr, waiting: u32) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // A server that starts again does not wait for the connections of the one before.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(waiting)
 }
 
 /// How many connections are taken.
@@ -224,7 +221,7 @@ mod tests {
     }
 
     async fn start(limits: Limits) -> Loop {
-        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = listen(([127, 0, 0, 1], 0).into(), 16).unwrap();
         let address = listener.local_addr().unwrap();
         let (trigger, stop) = stop::channel();
         let (sender, accepted) = tokio::sync::mpsc::unbounded_channel();

@@ -3,7 +3,7 @@
 //! Owns `/livez` and `/readyz` and the connections; further GET routes are mounted by the program.
 //! Knows nothing of what they show, and changes nothing: there is only GET.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::future::{Future, ready};
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 pub use hyper::StatusCode;
@@ -26,12 +26,13 @@ use crate::backoff::Backoff;
 use crate::readiness::Readiness;
 use crate::stop::Stop;
 
-/// Connections at a time; more wait in the kernel's backlog. A kubelet, two scrapers and a few
-/// people need under ten; each costs about 20 KiB.
-const MAX_CONNECTIONS: usize = 64;
+/// Connections at a time; beyond them the oldest is closed, for a probe must be answered whoever
+/// holds connections open. A kubelet, two scrapers and a few people need under ten, for some
+/// milliseconds each; so many cost 5 MiB.
+const MAX_CONNECTIONS: usize = 256;
 
 /// How long a client may take to send its request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The longest life of a connection, which carries one request: head, handler and answer. Above
 /// the 10 s that a scraper waits by default.
@@ -109,16 +110,18 @@ impl Routes {
 pub async fn serve(listener: TcpListener, routes: Routes, readiness: Readiness, stop: Stop) {
     let site = Arc::new(Site { routes, readiness });
     let mut connections = JoinSet::new();
+    let mut oldest: VecDeque<AbortHandle> = VecDeque::new();
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
     loop {
         tokio::select! {
             biased;
             () = stop.stopped() => break,
             Some(ended) = connections.join_next() => note_panic(ended),
-            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     backoff.reset();
-                    connections.spawn(connection(stream, Arc::clone(&site)));
+                    oldest.push_back(connections.spawn(connection(stream, Arc::clone(&site))));
+                    make_room(&mut oldest);
                 }
                 Err(error) => {
                     // Such as no file descriptor left: it passes, so this never gives up.
@@ -137,8 +140,22 @@ pub async fn serve(listener: TcpListener, routes: Routes, readiness: Readiness, 
     let _ = timeout(STOP_TIMEOUT, begun).await;
 }
 
+/// Keeps those that still run, at most [`MAX_CONNECTIONS`] of them, the newest.
+fn make_room(oldest: &mut VecDeque<AbortHandle>) {
+    if oldest.len() > MAX_CONNECTIONS {
+        oldest.retain(|connection| !connection.is_finished());
+    }
+    while oldest.len() > MAX_CONNECTIONS
+        && let Some(connection) = oldest.pop_front()
+    {
+        connection.abort();
+    }
+}
+
 fn note_panic(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
+    if let Err(error) = ended
+        && !error.is_cancelled()
+    {
         tracing::error!(%error, "admin route panicked");
     }
 }

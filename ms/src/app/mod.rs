@@ -38,6 +38,9 @@ use crate::store::embedded::EmbeddedStore;
 use crate::store::mongodb::{MongoStore, Names};
 use crate::store::{PrepareError, Store, StoreUri};
 
+/// Connections that wait to be accepted: what comes in half a second at the default rate, far less
+/// than the 5 s that a BS gives an attempt, so that a BS gets in whoever else knocks.
+const WAITING: u32 = 256;
 /// Links at a time, unless a setting says otherwise: BSs number in the tens, and each may leave a
 /// half-open link behind.
 pub const LINKS_MAX: usize = 4_096;
@@ -103,7 +106,7 @@ impl Listeners {
     /// The address that cannot be bound.
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
         let bind = |address: SocketAddr| {
-            accept::listen(address).with_context(|| format!("cannot listen on {address}"))
+            accept::listen(address, WAITING).with_context(|| format!("cannot listen on {address}"))
         };
         let admin = config.admin_listen.map(bind).transpose()?;
         Ok(Self { link: bind(config.listen)?, admin })

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Ward;
-use wardlink_tests::raw::{ANSWER, Came, Frame, PING, PONG, Raw, upgrade};
+use wardlink_tests::raw::{ANSWER, CONTINUATION, Came, Frame, PING, PONG, Raw, upgrade};
 
 /// What is no handshake is given up within so long, whatever the port: the longest deadline is 15 s.
 const GIVEN_UP: Duration = Duration::from_secs(17);
 /// Between two bytes of a slow peer.
 const DRIP: Duration = Duration::from_millis(400);
+
+/// How long a flood lasts.
+const FLOOD: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy)]
 enum Port {
@@ -213,5 +216,32 @@ async fn a_flood_of_pings_hurts_nobody_else() -> anyhow::Result<()> {
     }
     println!("{pongs} of 5,000 pings were answered");
     ward.unharmed("all of it").await?;
+    ward.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn empty_fragments_without_end_are_read_no_faster_than_a_session_may_send()
+-> anyhow::Result<()> {
+    let mut ward = Ward::open().await?;
+    let port = ward.cluster.bs(0).port();
+    let mut odd = Raw::open(port, "/ws?hospitalCode=H1&hosareaCode=A2&uid=odd", "").await?;
+    odd.send(Frame::text("{").more()).await;
+    let fragments: Vec<u8> = std::iter::repeat_with(|| Frame::new(CONTINUATION, "").more().bytes())
+        .take(10_000)
+        .flatten()
+        .collect();
+    let begun = Instant::now();
+    let mut taken = 0;
+    // What the rate lets through in that time is 10 MiB; a reader that counts only messages takes
+    // many times as much.
+    while begun.elapsed() < FLOOD {
+        let left = FLOOD.saturating_sub(begun.elapsed());
+        if timeout(left, odd.write(&fragments)).await.is_ok() {
+            taken += fragments.len();
+        }
+    }
+    println!("{taken} bytes of empty fragments were taken in {FLOOD:?}");
+    ensure!(taken < 24 << 20, "{taken} bytes were taken");
+    ward.unharmed("empty fragments").await?;
     ward.close().await
 }

@@ -50,13 +50,12 @@ async fn a_business_server_that_is_cut_off_sends_its_terminals_elsewhere() -> an
     let paused = load.longest_pause(&away, from, load.now());
     println!("streams that have no terminal there: longest pause {paused:.2?}");
     ensure!(paused <= UNNOTICED, "others noticed: a pause of {paused:?}");
+    tokio::time::sleep_until(began + WATCHED).await;
     for ms in 0..2 {
         let view = cluster.ms(ms).view().await.context("an MS that answers")?;
         let members = view["members"].as_array().map_or(0, Vec::len);
         ensure!(members == 2, "ms{ms} knows {members} members: one was taken out for this");
     }
-
-    tokio::time::sleep_until(began + WATCHED).await;
     cluster.proxy(0).mend();
     cluster.bs_mut(0).until_ready().await?;
     let report = load.finish().await?;

@@ -220,7 +220,8 @@ async fn http(stream: TcpStream, front: &Arc<Front>) -> Option<(terminal::Socket
         return None;
     };
     // Copied: as it is, it would keep the whole read buffer for the session's life.
-    Some((terminal::socket(stream, parts.read_buf.to_vec()).await, arrival))
+    let rate = front.config.rates.bytes;
+    Some((terminal::socket(stream, parts.read_buf.to_vec(), rate).await, arrival))
 }
 
 /// Ends when a connection that is no terminal's is to go.

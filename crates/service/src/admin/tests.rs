@@ -152,30 +152,19 @@ async fn a_route_that_never_answers_is_given_up() {
 }
 
 #[tokio::test]
-async fn connections_are_bounded_and_the_next_one_waits() {
-    let (routes, entered, release) = holding();
-    let port = Arc::new(open(routes).await);
-    let mut held = JoinSet::new();
+async fn who_holds_connections_open_keeps_no_probe_out() {
+    let port = open(Routes::new()).await;
+    let mut idle = Vec::new();
     for _ in 0..MAX_CONNECTIONS {
-        let port = Arc::clone(&port);
-        held.spawn(async move { port.request("GET /hold").await });
-        entered.notified().await;
+        idle.push(port.connect().await);
     }
-    let mut waiting = tokio::spawn({
-        let port = Arc::clone(&port);
-        async move { port.request("GET /livez").await }
-    });
-    // Given every chance to be answered, it is not.
-    for _ in 0..1_000 {
-        tokio::task::yield_now().await;
-    }
-    assert!(!waiting.is_finished());
-    release.notify_one();
-    assert!((&mut waiting).await.expect("answer").ends_with("ok\n"));
-    release.notify_waiters();
-    while let Some(answer) = held.join_next().await {
-        assert!(answer.expect("answer").ends_with("held\n"));
-    }
+    assert!(port.request("GET /livez").await.ends_with("ok\n"));
+    // The oldest made room, and nobody else.
+    let oldest = idle.remove(0);
+    assert_eq!(all(oldest).await, "");
+    let mut youngest = idle.pop().expect("a connection");
+    youngest.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await.expect("write");
+    assert!(all(youngest).await.ends_with("ok\n"));
 }
 
 #[tokio::test]

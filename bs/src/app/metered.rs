@@ -1,0 +1,140 @@
+//! A terminal's stream, which gives no more bytes than a session may send. Frames are counted by
+//! [`super::meter`]; what the WebSocket's library reads without making a message of it, such as
+//! endless empty fragments, is bounded here.
+
+use std::io;
+use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How much of a second's bytes may come at once beyond what [`super::meter`] allows: it decides
+/// first, and this only where it cannot see.
+const BURST_S: u64 = 4;
+
+/// A stream whose reading pauses above its rate. Writing is as it was.
+#[derive(Debug)]
+pub(super) struct Metered<S> {
+    inner: S,
+    /// Bytes in a second.
+    rate: NonZeroU32,
+    /// Bytes that were read beyond what the rate had allowed by `at`.
+    above: u64,
+    at: Instant,
+    paused: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Metered<S> {
+    pub(super) fn new(inner: S, rate: NonZeroU32) -> Self {
+        Self { inner, rate, above: 0, at: Instant::now(), paused: None }
+    }
+
+    /// Counts what was read; how long the next read has to wait.
+    fn count(&mut self, bytes: usize, now: Instant) -> Option<Duration> {
+        let rate = u64::from(self.rate.get());
+        let passed = now.saturating_duration_since(self.at).as_micros();
+        let allowed = u64::try_from(passed).unwrap_or(u64::MAX).saturating_mul(rate) / 1_000_000;
+        // Time that allows less than a byte is kept for the next count.
+        if allowed > 0 {
+            self.above = self.above.saturating_sub(allowed);
+            self.at = now;
+        }
+        self.above += bytes as u64;
+        let over = self.above.saturating_sub(rate * BURST_S);
+        (over > 0).then(|| Duration::from_micros((over * 1_000_000 / rate).max(1_000)))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(pause) = &mut self.paused {
+            ready!(pause.as_mut().poll(cx));
+            self.paused = None;
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        let now = Instant::now();
+        if let Some(wait) = self.count(buf.filled().len() - before, now) {
+            self.paused = Some(Box::pin(sleep_until(now + wait)));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_gives_its_rate_and_a_burst_before() {
+        let rate = NonZeroU32::new(1_000).unwrap();
+        let (mut writer, reader) = duplex(1 << 20);
+        writer.write_all(&[7; 10_000]).await.unwrap();
+        let mut metered = Metered::new(reader, rate);
+        let begun = Instant::now();
+        let mut bytes = [0; 100];
+        for _ in 0..100 {
+            metered.read_exact(&mut bytes).await.unwrap();
+        }
+        // Four seconds' worth at once, and the other 6,000 bytes at the rate.
+        let took = begun.elapsed();
+        assert!(
+            took > Duration::from_millis(5_500) && took < Duration::from_millis(6_500),
+            "{took:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_below_its_rate_never_waits() {
+        let rate = NonZeroU32::new(1_000).unwrap();
+        let (mut writer, reader) = duplex(1 << 20);
+        let mut metered = Metered::new(reader, rate);
+        for _ in 0..1_000 {
+            writer.write_all(&[7; 90]).await.unwrap();
+            let mut bytes = [0; 90];
+            let begun = Instant::now();
+            metered.read_exact(&mut bytes).await.unwrap();
+            assert_eq!(begun.elapsed(), Duration::ZERO);
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+    }
+}
