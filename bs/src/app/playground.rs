@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-    HeaderValue, ORIGIN, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST,
+    HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Request, StatusCode};
 use serde_json::{Map, Value, json};
@@ -56,6 +56,9 @@ pub(super) async fn answer(
 ) -> Answer {
     let path = request.uri().path();
     let Some(playground) = playground else { return not_found() };
+    if !asked_by_its_name(request.headers()) {
+        return text(StatusCode::FORBIDDEN, "the playground is at 127.0.0.1 or localhost");
+    }
     if path == "/playground/state" {
         let query = request.uri().query().unwrap_or_default();
         let mut answer = state(inputs, playground, query).await;
@@ -111,8 +114,18 @@ fn share(request: &HeaderMap, answer: &mut HeaderMap) {
 
 fn on_loopback(origin: &HeaderValue) -> bool {
     let host = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
-    let host = host.map(|host| host.rsplit_once(':').map_or(host, |(host, _)| host));
-    matches!(host, Some("127.0.0.1" | "localhost" | "[::1]"))
+    host.is_some_and(names_loopback)
+}
+
+/// Whether the request names this machine. A page of elsewhere, whose name was made to lead here
+/// after it was loaded, names its own.
+fn asked_by_its_name(request: &HeaderMap) -> bool {
+    request.get(HOST).and_then(|host| host.to_str().ok()).is_some_and(names_loopback)
+}
+
+fn names_loopback(authority: &str) -> bool {
+    let port = authority.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+    matches!(port.map_or(authority, |(host, _)| host), "127.0.0.1" | "localhost" | "[::1]")
 }
 
 async fn state(inputs: &mpsc::Sender<Input>, playground: &Playground, query: &str) -> Answer {

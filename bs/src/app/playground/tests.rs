@@ -50,7 +50,32 @@ fn only_pages_of_this_machine_read_the_state() {
 }
 
 fn get(path: &str) -> Request<()> {
-    Request::get(path).header(ORIGIN, "http://localhost:1").body(()).unwrap()
+    Request::get(path)
+        .header(HOST, "127.0.0.1:8080")
+        .header(ORIGIN, "http://localhost:1")
+        .body(())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_name_of_elsewhere_that_leads_here_gets_no_page() {
+    let (inputs, _engine) = mpsc::channel(1);
+    let playground = Playground { servers: Vec::new() };
+    for (host, status) in [
+        (Some("localhost:8080"), StatusCode::OK),
+        (Some("127.0.0.1"), StatusCode::OK),
+        (Some("[::1]:8080"), StatusCode::OK),
+        (Some("evil.example:8080"), StatusCode::FORBIDDEN),
+        (Some("127.0.0.1.evil.example"), StatusCode::FORBIDDEN),
+        (None, StatusCode::FORBIDDEN),
+    ] {
+        let mut request = Request::get("/");
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        let answer = answer(Some(&playground), &inputs, request.body(()).unwrap()).await;
+        assert_eq!(answer.status(), status, "{host:?}");
+    }
 }
 
 #[tokio::test]
