@@ -106,7 +106,10 @@ pub(super) async fn keep(
     let mut tasks = JoinSet::new();
     let mut addresses = BTreeMap::new();
     loop {
-        let found = timeout(RESOLVE, lookup_host((ms.host.as_str(), ms.port))).await;
+        let found = tokio::select! {
+            () = stop.stopped() => break,
+            found = timeout(RESOLVE, lookup_host((ms.host.as_str(), ms.port))) => found,
+        };
         match found {
             Ok(Ok(found)) => {
                 let found: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();

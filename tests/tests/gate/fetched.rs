@@ -201,3 +201,22 @@ async fn keys_stay_as_they_are_while_their_server_is_in_trouble() -> anyhow::Res
     beside.unharmed("all").await?;
     cluster.end().await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bs_that_waits_for_keys_stops_cleanly() -> anyhow::Result<()> {
+    let issuer = Issuer::new();
+    let server = KeyServer::start(issuer.only_a()).await?;
+    let mut cluster = open(&server).await?;
+    server.answer(Answer::Silence);
+    let asked = server.asked();
+    let bs = cluster.bs_mut(0);
+    bs.kill();
+    bs.launch()?;
+    let waits = async || server.asked() > asked;
+    eventually(PATIENCE, "it asks for keys", waits).await?;
+    let begun = Instant::now();
+    // Fails where it does not exit with 0.
+    bs.stop().await?;
+    ensure!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    cluster.end().await
+}

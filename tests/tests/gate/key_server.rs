@@ -25,6 +25,8 @@ pub(crate) enum Answer {
     Flood,
     /// 200 and a body without an end, byte by byte.
     Drip,
+    /// Nothing, as long as whoever asked waits.
+    Silence,
 }
 
 /// The server; it answers all requests alike.
@@ -130,6 +132,7 @@ async fn write(stream: &mut TcpStream, answer: Answer) -> std::io::Result<()> {
                 sleep(DRIP).await;
             }
         }
+        Answer::Silence => while stream.read(&mut [0]).await? > 0 {},
     }
     stream.shutdown().await
 }

@@ -109,7 +109,10 @@ pub(in crate::app) async fn keep(
     let mut told = String::new();
     loop {
         ring.reads.begin();
-        let read = reader.read().await;
+        let read = tokio::select! {
+            () = stop.stopped() => return Ok(()),
+            read = reader.read() => read,
+        };
         let next = match read {
             Ok(keys) => {
                 told.clear();
