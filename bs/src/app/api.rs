@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Body;
 use hyper::header::{
-    ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    WWW_AUTHENTICATE,
+    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, WWW_AUTHENTICATE,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
@@ -79,7 +79,19 @@ impl Api {
         Self { inputs, metrics, buckets, reading }
     }
 
-    /// Answers one call of [`PATH`], whatever its method. Dropped before it has answered, it takes
+    /// Looks at a call of [`PATH`], whatever its method, before it is known whose it is: what is
+    /// wrong already needs no token verified.
+    /// `None`: nothing so far.
+    pub(super) fn check<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
+        if request.method() != Method::POST {
+            let mut answer = self.refuse(&Problem::new(Kind::Method, "only POST"));
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+            return Some(answer);
+        }
+        check_head(request.headers()).err().map(|problem| self.refuse(&problem))
+    }
+
+    /// Answers one call that [`Api::check`] has let pass. Dropped before it has answered, it takes
     /// the message back as far as that can be done.
     pub(super) async fn answer<B>(
         &self,
@@ -90,11 +102,6 @@ impl Api {
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if request.method() != Method::POST {
-            let mut answer = self.refuse(&Problem::new(Kind::Method, "only POST"));
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-            return answer;
-        }
         let caller = match caller {
             Ok(caller) => caller,
             Err(error) => return self.unauthorized(&error),
@@ -110,14 +117,17 @@ impl Api {
         problem.answer()
     }
 
-    /// RFC 6750, section 3: what is missing is asked for, what is refused is said to be.
+    /// RFC 6750, section 3: what is missing is asked for, what is refused is said to be. Its
+    /// connection ends: the next token costs another one, and those are limited.
     fn unauthorized(&self, error: &TokenError) -> Response<Full<Bytes>> {
         let mut answer = self.refuse(&Problem::new(Kind::Unauthorized, error.to_string()));
         let challenge = match error {
             TokenError::Missing => "Bearer realm=\"wardlink\"",
             _ => "Bearer realm=\"wardlink\", error=\"invalid_token\"",
         };
-        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        let headers = answer.headers_mut();
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
         answer
     }
 
@@ -131,7 +141,6 @@ impl Api {
             self.take(&identity.end)?;
         }
         let (parts, body) = request.into_parts();
-        check_head(&parts.headers)?;
         let key = idempotency_key(&parts.headers)?;
         let text = self.read(body).await?;
         let text = std::str::from_utf8(&text)

@@ -234,3 +234,36 @@ async fn a_token_counts_only_where_it_belongs() -> anyhow::Result<()> {
     beside.unharmed("a call without a token").await?;
     gate.cluster.end().await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_shows_one_bad_token_and_ends() -> anyhow::Result<()> {
+    let gate = Gate::open(&jwks(&[rsa().jwk("r1")]), &[]).await?;
+    let port = gate.bs().port();
+    let bad = authorization("a.b.c");
+    let body = "x".repeat(60_000);
+    let post = format!(
+        "POST /v1/messages HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{bad}Content-Type: \
+         application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let basic = wardlink_tests::raw::upgrade(port, "/ws", "Authorization: Basic x\r\n");
+    let handshake = wardlink_tests::raw::upgrade(port, "/ws", &bad);
+    for (what, request) in [("a handshake", handshake), ("another scheme", basic), ("a call", post)]
+    {
+        let mut raw = Raw::connect(port).await?;
+        // The second is here before the first is answered.
+        let (status, head) = raw.request(&format!("{request}{request}")).await.context(what)?;
+        ensure!(status == 401, "{what}: {head}");
+        ensure!(head.to_ascii_lowercase().contains("connection: close\r\n"), "{what}: {head}");
+        let (second, _) = raw.answer().await?;
+        ensure!(second == 0, "{what}: the next is answered with {second}");
+    }
+    // A head that is wrong needs no token verified, and the connection goes on.
+    let mut raw = Raw::connect(port).await?;
+    for _ in 0..2 {
+        let request = format!("GET /v1/messages HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{bad}\r\n");
+        let (status, head) = raw.request(&request).await?;
+        ensure!(status == 405, "{head}");
+    }
+    gate.cluster.end().await
+}

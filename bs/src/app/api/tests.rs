@@ -38,7 +38,10 @@ async fn json_of(answer: Response<Full<Bytes>>) -> Value {
 /// What one refused call is answered: status, problem, headers.
 async fn refused(caller: Caller, request: Request<Full<Bytes>>) -> (u16, Value, HeaderMap) {
     let mut server = server(100);
-    let answer = server.api.answer(Ok(caller), request).await;
+    let answer = match server.api.check(&request) {
+        None => server.api.answer(Ok(caller), request).await,
+        Some(answer) => answer,
+    };
     assert!(server.inputs.try_recv().is_err(), "nothing is sent");
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
     assert_eq!(headers[CONTENT_TYPE], "application/problem+json");
@@ -140,6 +143,18 @@ async fn a_method_that_is_not_post_is_told_which_is() {
     assert_eq!((status, headers[ALLOW].to_str().unwrap()), (405, "POST"));
 }
 
+#[test]
+fn what_is_wrong_with_a_head_is_told_before_a_token_is_verified() {
+    let server = server(100);
+    let mut get = request("");
+    *get.method_mut() = Method::GET;
+    let plain = Request::post(PATH).header(CONTENT_TYPE, "text/plain");
+    for (call, status) in [(get, 405), (plain.body(Full::new("".into())).unwrap(), 415)] {
+        assert_eq!(server.api.check(&call).unwrap().status(), status);
+    }
+    assert!(server.api.check(&request("nonsense")).is_none());
+}
+
 #[tokio::test]
 async fn without_a_token_that_counts_nothing_is_read() {
     for (error, challenge) in [
@@ -150,6 +165,7 @@ async fn without_a_token_that_counts_nothing_is_read() {
         let answer = server.api.answer(Err(error), request("nonsense")).await;
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(answer.headers()[WWW_AUTHENTICATE], challenge);
+        assert_eq!(answer.headers()[CONNECTION], "close");
         assert_eq!(json_of(answer).await["retry"], false);
     }
 }

@@ -28,6 +28,7 @@ use hyper::service::Service;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::IntGauge;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, sink};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -62,6 +63,12 @@ const LIFE: Duration = Duration::from_secs(600);
 /// How long a request that was begun may take after that, or after the stop signal: a message's
 /// result takes 10 s at most.
 const LAST: Duration = Duration::from_secs(15);
+
+/// How long the client may take to see the end of its connection, and to send what was not waited
+/// for: closed with that unread, the connection would be reset, and perhaps the answer lost.
+const LINGER: Duration = Duration::from_millis(500);
+/// What is read and thrown away meanwhile, in bytes: the largest call.
+const LINGER_MAX_BYTES: u64 = 128 * 1_024;
 
 /// How the port for terminals serves.
 #[derive(Debug, Clone)]
@@ -216,7 +223,9 @@ async fn http(stream: TcpStream, front: &Arc<Front>) -> Option<(terminal::Socket
     let mut stream = parts.io.into_inner();
     let Some(arrival) = entry.take() else {
         // It may be gone already.
-        let _ = timeout(LAST, tokio::io::AsyncWriteExt::shutdown(&mut stream)).await;
+        let _ = timeout(LAST, stream.shutdown()).await;
+        let rest = async { tokio::io::copy(&mut stream.take(LINGER_MAX_BYTES), &mut sink()).await };
+        let _ = timeout(LINGER, rest).await;
         return None;
     };
     // Copied: as it is, it would keep the whole read buffer for the session's life.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use hyper::StatusCode;
 use hyper::header::{
-    ALLOW, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -114,7 +114,8 @@ impl Refusal {
         }
     }
 
-    /// The answer.
+    /// The answer. The connection of a token that does not count ends: the next one costs another
+    /// connection, and those are limited.
     pub(in crate::app) fn answer(&self) -> Answer {
         let mut answer = text(self.status(), &self.text());
         let mut say =
@@ -125,10 +126,14 @@ impl Refusal {
                 say(UPGRADE, "websocket");
                 say(SEC_WEBSOCKET_VERSION, "13");
             }
-            Self::Carrier(_) => drop(say(WWW_AUTHENTICATE, "Bearer realm=\"wardlink\"")),
+            Self::Carrier(_) => {
+                say(WWW_AUTHENTICATE, "Bearer realm=\"wardlink\"");
+                say(CONNECTION, "close");
+            }
             Self::Token(_) => {
                 let challenge = "Bearer realm=\"wardlink\", error=\"invalid_token\"";
                 say(WWW_AUTHENTICATE, challenge);
+                say(CONNECTION, "close");
             }
             Self::NoKeys => drop(say(RETRY_AFTER, "5")),
             Self::Handshake(_) | Self::Body | Self::Query(_) | Self::Origin => {}

@@ -35,10 +35,13 @@ async fn crossing(front: &Front, request: Request<Incoming>) -> Answer {
     let origin = request.headers().get(ORIGIN).filter(|_| origins.crosses()).cloned();
     let mut answer = match &origin {
         Some(_) if request.method() == Method::OPTIONS => preflight(),
-        _ => {
-            let caller = front.caller(request.headers()).await;
-            front.api.answer(caller, request).await
-        }
+        _ => match front.api.check(&request) {
+            None => {
+                let caller = front.caller(request.headers()).await;
+                front.api.answer(caller, request).await
+            }
+            Some(answer) => answer,
+        },
     };
     if let Some(origin) = origin {
         answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
