@@ -14,7 +14,7 @@ use wardlink_wire::EndId;
 /// Buckets are looked through after so many posts: those that are full again are let go.
 const LOOK: u32 = 1_024;
 /// Most buckets: 65,536 of at most 250 bytes are 16 MiB. With so many callers within one burst
-/// others are refused.
+/// all are refused.
 const BUCKETS_MAX: usize = 65_536;
 /// A bucket holds so many seconds' messages.
 const BURST_S: u32 = 2;
@@ -51,6 +51,9 @@ impl<C: Clock + Clone> Buckets<C> {
     /// The bucket is empty: after so long it is not.
     pub(super) fn take(&self, caller: &EndId) -> Result<(), Duration> {
         if self.posts.fetch_add(1, Ordering::Relaxed) % LOOK == LOOK - 1 {
+            self.limiter.retain_recent();
+        }
+        if self.limiter.len() >= BUCKETS_MAX {
             self.limiter.retain_recent();
         }
         if self.limiter.len() >= BUCKETS_MAX {
@@ -92,5 +95,15 @@ mod tests {
             clock.advance(Duration::from_millis(1));
         }
         assert!(buckets.limiter.len() < 3 * LOOK as usize, "{}", buckets.limiter.len());
+    }
+
+    #[test]
+    fn where_there_is_room_after_a_look_nobody_is_refused_for_want_of_it() {
+        let (buckets, clock) = buckets();
+        let caller = |n: usize| format!("H-A-u{n}").parse().unwrap();
+        assert!((0..BUCKETS_MAX).all(|n| buckets.take(&caller(n)).is_ok()));
+        assert!(buckets.take(&caller(BUCKETS_MAX)).is_err(), "all were here just now");
+        clock.advance(Duration::from_secs(60));
+        assert!(buckets.take(&caller(0)).is_ok(), "and all have rested");
     }
 }
