@@ -89,8 +89,12 @@ impl KeyRing {
             Err(Unproven::NoKeys | Unproven::Token(TokenError::UnknownKid | TokenError::Signature))
         );
         let mut done = self.reads.done.subscribe();
-        if !unknown || !self.reads.ask() {
+        if !unknown {
             return result;
+        }
+        if !self.reads.ask() {
+            // They may have been read since it was verified.
+            return self.verify_now(token);
         }
         // Without an answer the keys are as they were.
         let _ = timeout(READ_WAIT, done.changed()).await;
