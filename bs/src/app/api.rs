@@ -24,6 +24,7 @@ use wardlink_identity::{Identity, TokenError};
 use wardlink_wire::terminal::{Post, TERMINAL_FRAME_MAX_BYTES, TerminalError, UpSend};
 use wardlink_wire::{EndId, MessageId, Outcome, Reason};
 
+use super::auth::Unproven;
 use super::input::Input;
 use super::metrics::Metrics;
 use super::problem::{Kind, Problem};
@@ -41,6 +42,9 @@ const READING_MAX: usize = 1_024;
 /// The engine answers within the send deadline of 10 s; a margin on top, after which it counts as
 /// lost.
 const ANSWER: Duration = Duration::from_secs(12);
+
+/// A caller that comes before the keys for tokens comes again after so many seconds.
+const KEYS_S: u64 = 5;
 
 /// Who calls.
 #[derive(Debug, Clone)]
@@ -95,7 +99,7 @@ impl Api {
     /// the message back as far as that can be done.
     pub(super) async fn answer<B>(
         &self,
-        caller: Result<Caller, TokenError>,
+        caller: Result<Caller, Unproven>,
         request: Request<B>,
     ) -> Response<Full<Bytes>>
     where
@@ -104,12 +108,21 @@ impl Api {
     {
         let caller = match caller {
             Ok(caller) => caller,
-            Err(error) => return self.unauthorized(&error),
+            Err(Unproven::Token(error)) => return self.unauthorized(&error),
+            Err(Unproven::NoKeys) => {
+                let detail = "the keys for tokens have not been read yet";
+                return self.refuse(&Problem::new(Kind::Unavailable, detail).after(KEYS_S));
+            }
         };
         match self.accept(caller, request).await {
             Ok(accepted) => self.send(accepted).await,
             Err(problem) => self.refuse(&problem),
         }
+    }
+
+    /// The answer to a page of an origin that may not call.
+    pub(super) fn foreign(&self) -> Response<Full<Bytes>> {
+        self.refuse(&Problem::new(Kind::Forbidden, "pages of this origin may not call"))
     }
 
     fn refuse(&self, problem: &Problem) -> Response<Full<Bytes>> {

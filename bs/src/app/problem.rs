@@ -84,7 +84,7 @@ impl Kind {
                 of("unauthorized", StatusCode::UNAUTHORIZED, "token is missing or refused", None)
             }
             Kind::Forbidden => {
-                of("forbidden", StatusCode::FORBIDDEN, "token may not send for this end", None)
+                of("forbidden", StatusCode::FORBIDDEN, "caller may not send this", None)
             }
             Kind::Method => {
                 of("method", StatusCode::METHOD_NOT_ALLOWED, "messages are posted", None)

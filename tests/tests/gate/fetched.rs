@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use tokio::time::{Instant, sleep};
-use wardlink_tests::cluster::{Beside, Cluster, PATIENCE, Plan, Process, Store, eventually};
+use wardlink_tests::cluster::{Beside, Call, Cluster, PATIENCE, Plan, Process, Store, eventually};
 use wardlink_tests::raw::{Came, Raw};
 
 use super::key_server::{Answer, KeyServer};
@@ -82,6 +82,10 @@ async fn a_bs_is_not_ready_and_lets_nobody_in_before_it_has_keys() -> anyhow::Re
     let (status, answer) = handshake(bs, "/ws", &authorization(&token)).await?;
     ensure!(status == 503 && answer.contains("keys for tokens have not been read"), "{answer}");
     ensure!(answer.to_ascii_lowercase().contains("retry-after: "), "{answer}");
+    let call = Call::new(&serde_json::json!({ "to": "H1-A2-pump", "body": 1 }));
+    let answered = call.bearer(&token).make(bs).await?;
+    ensure!(answered.status == 503 && answered.json["retry"] == true, "{answered:?}");
+    ensure!(answered.head.contains("\r\nretry-after: 5\r\n"), "{}", answered.head);
     let mut raw = Raw::open(bs.port(), "/ws", "").await?;
     raw.send(token_frame(&token)).await;
     sent_away(&mut raw, 4003, "the keys for tokens have not been read yet").await?;

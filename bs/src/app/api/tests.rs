@@ -162,12 +162,28 @@ async fn without_a_token_that_counts_nothing_is_read() {
         (TokenError::Expired, "Bearer realm=\"wardlink\", error=\"invalid_token\""),
     ] {
         let server = server(100);
-        let answer = server.api.answer(Err(error), request("nonsense")).await;
+        let answer = server.api.answer(Err(error.into()), request("nonsense")).await;
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(answer.headers()[WWW_AUTHENTICATE], challenge);
         assert_eq!(answer.headers()[CONNECTION], "close");
         assert_eq!(json_of(answer).await["retry"], false);
     }
+}
+
+#[tokio::test]
+async fn who_comes_before_the_keys_is_asked_to_come_again() {
+    let answer = server(100).api.answer(Err(Unproven::NoKeys), request("nonsense")).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers()["retry-after"], "5");
+    assert_eq!(json_of(answer).await["retry"], true);
+}
+
+#[tokio::test]
+async fn a_page_of_a_foreign_origin_is_told_so_like_all_others() {
+    let answer = server(100).api.foreign();
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    assert_eq!(answer.headers()[CONTENT_TYPE], "application/problem+json");
+    assert_eq!(kind(&json_of(answer).await), "forbidden");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use hyper::header::{
 use hyper::{Method, Request, StatusCode};
 use wardlink_wire::terminal::TERMINAL_PATH;
 
-use super::{Answer, Entry, Front, Refusal, text, upgrade};
+use super::{Answer, Entry, Front, text, upgrade};
 use crate::app::{api, playground};
 
 /// Answers one request. A terminal's that is let in is put into `entry` beside its answer.
@@ -30,7 +30,7 @@ pub(super) async fn answer(front: &Front, request: Request<Incoming>, entry: &En
 async fn crossing(front: &Front, request: Request<Incoming>) -> Answer {
     let origins = &front.config.origins;
     if !origins.allow(request.headers()) {
-        return Refusal::Origin.answer();
+        return front.api.foreign();
     }
     let origin = request.headers().get(ORIGIN).filter(|_| origins.crosses()).cloned();
     let mut answer = match &origin {
