@@ -7,19 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use wardlink_wire::terminal::{Down, Up};
 
 use crate::client::{Command, Status, Waiting};
 use crate::config::{ClientConfig, Identity, Target};
 use crate::connection::Connection;
-use crate::core::{Action, Core, CoreConfig, Credential, Event, Held, Ticket};
+use crate::core::{Action, Core, CoreConfig, Credential, Ended, Event, Held, Ticket};
 use crate::error::{Closed, ConnectError};
 use crate::messages::{Message, Messages};
 use crate::token::{BearerToken, TokenSourceError};
 
 /// Time for writing the last acknowledgements.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Closing handshakes under way, at most; a connection beyond is dropped without one. Each takes
+/// 1 s at most and holds two buffers, of 4 and 136 KiB: 560 KiB in all.
+const CLOSING_MAX: usize = 4;
 
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Opened = Result<(Box<Connection>, Option<Held>), ConnectError>;
@@ -62,10 +66,11 @@ pub(crate) fn spawn(
         link: Link::None,
         next: None,
         renewing: None,
+        closing: JoinSet::new(),
         inputs: Inputs { commands, processed: processed_in, shown, wanted: true, heard: true },
         processed,
         status,
-        ended: false,
+        ended: None,
     };
     tokio::spawn(driver.run());
     messages
@@ -121,10 +126,12 @@ struct Driver {
     link: Link,
     next: Option<Next>,
     renewing: Option<Renewing>,
+    /// The closing handshakes of connections that nothing is awaited from any more.
+    closing: JoinSet<()>,
     inputs: Inputs,
     processed: mpsc::Sender<Ticket>,
     status: watch::Sender<Status>,
-    ended: bool,
+    ended: Option<Ended>,
 }
 
 impl Link {
@@ -140,12 +147,17 @@ impl Link {
 
 impl Driver {
     async fn run(mut self) {
-        self.act().await;
-        while !self.ended {
+        self.act();
+        let ended = loop {
+            if let Some(ended) = self.ended {
+                break ended;
+            }
             let input = self.next_input().await;
             self.take(input).await;
-            self.act().await;
-        }
+        };
+        // Each is bounded by itself, and all began at the same time or before.
+        while self.closing.join_next().await.is_some() {}
+        self.status.send_replace(Status::Ended(ended));
     }
 
     async fn next_input(&mut self) -> Input {
@@ -236,6 +248,7 @@ impl Driver {
 
     fn handle(&mut self, event: Event<Waiting>) {
         self.core.handle(self.started.elapsed(), event);
+        self.act();
     }
 
     async fn stop_if_unwanted(&mut self) {
@@ -301,7 +314,9 @@ impl Driver {
         self.next.as_mut().filter(|next| next.n == n).map(|next| &mut next.link)
     }
 
-    async fn act(&mut self) {
+    /// Does what the core asks for; nothing is written meanwhile, so that what the core gives for
+    /// its present session goes on that session's connection.
+    fn act(&mut self) {
         while let Some(action) = self.core.next_action() {
             match action {
                 Action::Connect { n, server } => self.connect(n, server),
@@ -309,7 +324,7 @@ impl Driver {
                     let link = self.link_of(n).map(|link| std::mem::replace(link, Link::None));
                     self.put(n, Link::None);
                     if let Some(Link::Open(connection)) = link {
-                        connection.close().await;
+                        self.close(*connection);
                     }
                 }
                 Action::Renew { n } => self.renew(n),
@@ -327,11 +342,17 @@ impl Driver {
                     // Nobody may be waiting.
                     let _ = handle.result.send(outcome);
                 }
-                Action::Ended(ended) => {
-                    self.status.send_replace(Status::Ended(ended));
-                    self.ended = true;
-                }
+                Action::Ended(ended) => self.ended = Some(ended),
             }
+        }
+    }
+
+    fn close(&mut self, connection: Connection) {
+        while self.closing.try_join_next().is_some() {}
+        if self.closing.len() < CLOSING_MAX {
+            self.closing.spawn(connection.close());
+        } else {
+            tracing::debug!("too many closing handshakes, a connection is dropped");
         }
     }
 

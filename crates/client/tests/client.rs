@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::SinkExt;
 use support::{Server, end, message, soon, welcome};
@@ -199,6 +199,49 @@ async fn a_server_that_asks_for_a_reconnect_gets_it() {
     let send = next.hear_send().await;
     next.result(&send, Outcome::Delivered, None).await;
     assert_eq!(soon(sending).await.outcome, Outcome::Delivered);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_a_close_holds_up_nothing() {
+    let server = Server::start().await;
+    let (client, _messages) = Client::connect(server.config("H1-A1-a")).expect("client");
+    let mut left = Vec::new();
+    let mut session = server.welcome().await;
+    let begun = Instant::now();
+    for n in 2..=5 {
+        session.say(&Down::Reconnect { after_ms: 0 }).await;
+        let next = server.welcome().await;
+        assert!(next.query.ends_with(&format!("&n={n}")), "{}", next.query);
+        left.push(std::mem::replace(&mut session, next));
+        let sending = client.send(&end("H1-A1-b"), &n).await.expect("taken");
+        // It may have been written on the one that is left; then it comes again here.
+        let send = session.hear_send().await;
+        session.result(&send, Outcome::Delivered, None).await;
+        assert_eq!(soon(sending).await.outcome, Outcome::Delivered);
+    }
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_secs(3), "each close takes 1 s of its own: {taken:?}");
+    soon(client.close()).await;
+    for mut session in left {
+        while let Some(frame) = session.frame().await {
+            assert!(matches!(frame, Frame::Text(_) | Frame::Close(_)), "{frame:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_closed_while_it_moves_closes_both_sessions() {
+    let server = Server::start().await;
+    let (client, _messages) = Client::connect(server.config("H1-A1-a")).expect("client");
+    let mut session = server.welcome().await;
+    session.say(&Down::Reconnect { after_ms: 0 }).await;
+    let mut next = server.accept().await;
+    let closing = tokio::spawn(async move { client.close().await });
+    let (first, second) = tokio::join!(session.frame(), next.frame());
+    assert!(matches!(first, Some(Frame::Close(_))), "{first:?}");
+    assert!(!matches!(second, Some(Frame::Text(_))), "{second:?}");
+    tokio::join!(session.frame(), next.frame());
+    soon(closing).await.expect("closed");
 }
 
 #[tokio::test]
