@@ -108,7 +108,10 @@ impl Api {
     {
         let caller = match caller {
             Ok(caller) => caller,
-            Err(Unproven::Token(error)) => return self.unauthorized(&error),
+            Err(Unproven::Token(error)) => {
+                self.metrics.front.token_refused(&error);
+                return self.unauthorized(&error);
+            }
             Err(Unproven::NoKeys) => {
                 let detail = "the keys for tokens have not been read yet";
                 return self.refuse(&Problem::new(Kind::Unavailable, detail).after(KEYS_S));

@@ -107,7 +107,7 @@ async fn known(socket: &mut Socket, front: &Front) -> Option<Holder> {
             None
         }
         Err(unknown) => {
-            front.metrics.session_closed(unknown.code());
+            front.metrics.front.refused(unknown.why());
             let _ = timeout(WRITE, socket.send(unknown.frame())).await;
             close(socket, unknown.code()).await;
             None
@@ -227,7 +227,7 @@ impl Terminal {
         match decoded {
             Ok(Up::Token(token)) => {
                 self.weigh(TOKEN_FRAMES, 0, Instant::now());
-                let refresh = self.standing.refresh(&token.0, &self.front.auth, self.session);
+                let refresh = self.standing.refresh(&token.0, &self.front, self.session);
                 if let Some(text) = Box::pin(refresh).await {
                     outbox.push(Down::Error { code: TerminalError::BadToken, text, id: None });
                 }

@@ -168,6 +168,19 @@ async fn a_token_that_does_not_count_is_refused_in_every_way_of_showing_it() -> 
         show(&gate, &row).await.with_context(|| row.what.to_owned())?;
         beside.unharmed(row.what).await?;
     }
+    // In each of four ways; and none of them was a session.
+    let (_, text) = gate.bs().get("/metrics").await?;
+    let count = |sample: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(sample));
+        line.and_then(|value| value.trim().parse::<f64>().ok()).unwrap_or(-1.0)
+    };
+    let prefix = "wardlink_business_server";
+    for reason in ["expired", "audience", "issuer"] {
+        let came = count(&format!("{prefix}_tokens_refused_total{{reason=\"{reason}\"}} "));
+        ensure!(came >= 4.0 && came % 4.0 == 0.0, "{reason}: {came}");
+    }
+    ensure!(count(&format!("{prefix}_handshakes_refused_total{{reason=\"token\"}} ")) > 9.0);
+    ensure!(count(&format!("{prefix}_session_closes_total{{code=\"bad_identity\"}} ")) == 0.0);
     gate.cluster.end().await
 }
 

@@ -36,6 +36,8 @@ pub(in crate::app) enum Refusal {
     Token(TokenError),
     /// There are no keys yet to verify tokens by.
     NoKeys,
+    /// The first frame of a terminal that was to show its token is none, or has not come.
+    FirstFrame(&'static str),
 }
 
 impl From<Unproven> for Refusal {
@@ -49,7 +51,7 @@ impl From<Unproven> for Refusal {
 
 impl Refusal {
     /// What [`Refusal::reason`] can be, in its order.
-    pub(in crate::app) const REASONS: [&'static str; 9] = [
+    pub(in crate::app) const REASONS: [&'static str; 10] = [
         "method",
         "no_web_socket",
         "handshake",
@@ -59,6 +61,7 @@ impl Refusal {
         "carrier",
         "token",
         "no_keys",
+        "first_frame",
     ];
 
     /// Its place in [`Refusal::REASONS`], for metrics.
@@ -73,6 +76,7 @@ impl Refusal {
             Self::Carrier(_) => 6,
             Self::Token(_) => 7,
             Self::NoKeys => 8,
+            Self::FirstFrame(_) => 9,
         }
     }
 
@@ -93,14 +97,17 @@ impl Refusal {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoWebSocket => StatusCode::UPGRADE_REQUIRED,
-            Self::Handshake(_) | Self::Body | Self::Query(_) => StatusCode::BAD_REQUEST,
+            Self::Handshake(_) | Self::Body | Self::Query(_) | Self::FirstFrame(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Origin => StatusCode::FORBIDDEN,
             Self::Carrier(_) | Self::Token(_) => StatusCode::UNAUTHORIZED,
             Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
-    fn text(&self) -> Cow<'static, str> {
+    /// What is wrong, for the terminal's developer.
+    pub(in crate::app) fn text(&self) -> Cow<'static, str> {
         match self {
             Self::Method => "only GET".into(),
             Self::NoWebSocket => "terminals connect by WebSocket, version 13".into(),
@@ -110,6 +117,7 @@ impl Refusal {
             Self::Origin => "pages of this origin may not connect".into(),
             Self::Carrier(problem) => problem.text().into(),
             Self::Token(error) => error.to_string().into(),
+            Self::FirstFrame(problem) => (*problem).into(),
             Self::NoKeys => "the keys for tokens have not been read yet".into(),
         }
     }
@@ -136,7 +144,11 @@ impl Refusal {
                 say(CONNECTION, "close");
             }
             Self::NoKeys => drop(say(RETRY_AFTER, "5")),
-            Self::Handshake(_) | Self::Body | Self::Query(_) | Self::Origin => {}
+            Self::Handshake(_)
+            | Self::Body
+            | Self::Query(_)
+            | Self::Origin
+            | Self::FirstFrame(_) => {}
         }
         answer
     }

@@ -3,6 +3,8 @@
 use prometheus::{IntCounter, IntGauge};
 use wardlink_service::metrics::Section;
 
+use wardlink_identity::TokenError;
+
 use crate::app::front::Refusal;
 
 /// The metrics of the port for terminals.
@@ -13,22 +15,37 @@ pub(in crate::app) struct FrontMetrics {
     /// Times that a session sent too much and was not read for a while.
     pub(in crate::app) paused: IntCounter,
     refused: [IntCounter; Refusal::REASONS.len()],
+    tokens: [IntCounter; TokenError::REASONS.len()],
 }
 
 impl FrontMetrics {
     pub(super) fn new(bs: &Section<'_>) -> Self {
         let connections = "Connections to the port for terminals: sessions, handshakes and HTTP.";
         let paused = "Times that a session sent more than its rates and was not read for a while.";
-        let refused = "Handshakes of terminals that were refused, by reason.";
+        let refused =
+            "Terminals that were refused in their handshake or at their first frame, by reason.";
+        let tokens = "Tokens that do not count, by reason.";
         Self {
+            tokens: bs.counters("tokens_refused_total", tokens, "reason", TokenError::REASONS),
             connections: bs.gauge("connections", connections),
             paused: bs.counter("session_pauses_total", paused),
             refused: bs.counters("handshakes_refused_total", refused, "reason", Refusal::REASONS),
         }
     }
 
-    /// A terminal's handshake was refused.
+    /// A terminal's handshake, or its first frame, was refused.
     pub(in crate::app) fn refused(&self, refusal: &Refusal) {
         self.refused[refusal.index()].inc();
+        if let Refusal::Token(error) = refusal {
+            self.token_refused(error);
+        }
+    }
+
+    /// A token does not count, wherever it was shown.
+    pub(in crate::app) fn token_refused(&self, error: &TokenError) {
+        let at = TokenError::REASONS.iter().position(|reason| *reason == error.reason());
+        if let Some(counter) = at.and_then(|at| self.tokens.get(at)) {
+            counter.inc();
+        }
     }
 }

@@ -11,6 +11,7 @@ use wardlink_wire::terminal::{Down, TerminalError, Up};
 
 use super::Socket;
 use crate::app::auth::{Holder, KeyRing, Unproven};
+use crate::app::front::Refusal;
 
 /// The token must be here within this.
 const TOKEN: Duration = Duration::from_secs(10);
@@ -23,12 +24,17 @@ const CONTROLS_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct Unknown {
     code: CloseCode,
-    text: String,
+    why: Refusal,
 }
 
 impl Unknown {
-    fn new(code: CloseCode, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
+    fn new(code: CloseCode, why: Refusal) -> Self {
+        Self { code, why }
+    }
+
+    /// As what it is counted.
+    pub(super) fn why(&self) -> &Refusal {
+        &self.why
     }
 
     /// How it is closed.
@@ -38,7 +44,7 @@ impl Unknown {
 
     /// What it is told before.
     pub(super) fn frame(&self) -> Message {
-        let (code, text) = (TerminalError::BadToken, self.text.clone());
+        let (code, text) = (TerminalError::BadToken, self.why.text().into_owned());
         Message::text(Down::Error { code, text, id: None }.to_json())
     }
 }
@@ -51,17 +57,21 @@ pub(super) async fn greet(socket: &mut Socket, keys: &KeyRing) -> Result<Option<
     let token = match timeout(TOKEN, first(socket)).await {
         Ok(Ok(Some(token))) => token,
         Ok(Ok(None)) => return Ok(None),
-        Ok(Err((code, problem))) => return Err(Unknown::new(code, problem)),
-        Err(_) => return Err(Unknown::new(CloseCode::BadIdentity, "no token within 10 s")),
+        Ok(Err((code, problem))) => return Err(Unknown::new(code, Refusal::FirstFrame(problem))),
+        Err(_) => {
+            let why = Refusal::FirstFrame("no token within 10 s");
+            return Err(Unknown::new(CloseCode::BadIdentity, why));
+        }
     };
     match keys.verify(&token).await {
         Ok((identity, proof)) => Ok(Some(Holder { end: identity.end, proof: Some(proof) })),
-        Err(Unproven::Token(error @ TokenError::Expired)) => {
-            Err(Unknown::new(CloseCode::IdentityExpired, error.to_string()))
-        }
-        Err(Unproven::Token(error)) => Err(Unknown::new(CloseCode::BadIdentity, error.to_string())),
-        Err(Unproven::NoKeys) => {
-            Err(Unknown::new(CloseCode::Overloaded, "the keys for tokens have not been read yet"))
+        Err(unproven) => {
+            let code = match &unproven {
+                Unproven::Token(TokenError::Expired) => CloseCode::IdentityExpired,
+                Unproven::Token(_) => CloseCode::BadIdentity,
+                Unproven::NoKeys => CloseCode::Overloaded,
+            };
+            Err(Unknown::new(code, unproven.into()))
         }
     }
 }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use wardlink_wire::{CloseCode, EndId, SessionId};
 
 use crate::app::auth::{Auth, Holder, KeyChanges, KeyRing, Proof, Unproven};
+use crate::app::front::Front;
 
 /// Sessions whose key was taken away leave within this, spread evenly: 100,000 of them are 50 in
 /// a millisecond.
@@ -69,10 +70,10 @@ impl Standing {
     pub(super) async fn refresh(
         &mut self,
         token: &str,
-        auth: &Auth,
+        front: &Front,
         session: SessionId,
     ) -> Option<String> {
-        let (Some(proven), Auth::Jwt(keys)) = (&mut self.proven, auth) else { return None };
+        let (Some(proven), Auth::Jwt(keys)) = (&mut self.proven, &front.auth) else { return None };
         match keys.verify(token).await {
             Ok((identity, _)) if identity.end != proven.end => {
                 Some("token is another end's".to_owned())
@@ -82,7 +83,10 @@ impl Standing {
                 proven.due = due(proof, keys, session);
                 None
             }
-            Err(Unproven::Token(error)) => Some(error.to_string()),
+            Err(Unproven::Token(error)) => {
+                front.metrics.front.token_refused(&error);
+                Some(error.to_string())
+            }
             Err(Unproven::NoKeys) => Some("there are no keys to verify it by".to_owned()),
         }
     }
