@@ -30,6 +30,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const REDIAL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// A link that lasted so long was good: the next attempt is made soon.
 const GOOD: Duration = Duration::from_secs(1);
+/// At the end, what waits for links is written within this: less than such a task has to end.
+const LAST: Duration = Duration::from_millis(700);
 /// Addresses behind one name.
 const ADDRESSES_MAX: usize = 64;
 
@@ -130,6 +132,7 @@ pub(super) async fn keep(
                             knock: knock.clone(),
                             metrics: metrics.clone(),
                             inputs: inputs.clone(),
+                            stop: stop.clone(),
                         };
                         tasks.spawn(dial.run())
                     });
@@ -148,6 +151,9 @@ pub(super) async fn keep(
             () = sleep(RESOLVE) => {}
         }
     }
+    // The engine is gone, and with it the queues of links: their writers end when they are empty.
+    let empty = async { while tasks.join_next().await.is_some() {} };
+    let _ = timeout(LAST, empty).await;
     tasks.shutdown().await;
     Ok(())
 }
@@ -159,6 +165,7 @@ struct Dial {
     knock: Arc<Knock>,
     metrics: Arc<Metrics>,
     inputs: mpsc::Sender<Input>,
+    stop: Stop,
 }
 
 impl Dial {
@@ -172,7 +179,10 @@ impl Dial {
         let mut told = None;
         let mut refusals = 0;
         loop {
-            let attempt = timeout(CONNECT, self.knock.connect(&self.ms, address, refusals)).await;
+            let attempt = tokio::select! {
+                () = self.stop.stopped() => return,
+                attempt = timeout(CONNECT, self.knock.connect(&self.ms, address, refusals)) => attempt,
+            };
             match attempt.unwrap_or_else(|_| Err(Closed::Slow)) {
                 Ok(socket) => {
                     told = None;
@@ -199,10 +209,20 @@ impl Dial {
                     }
                 }
             }
-            if self.inputs.is_closed() || !still_there(&self.ms, address).await {
+            if self.inputs.is_closed() {
                 return;
             }
-            sleep(backoff.next_delay().max(REDIAL.0)).await;
+            let again = async {
+                let there = still_there(&self.ms, address).await;
+                if there {
+                    sleep(backoff.next_delay().max(REDIAL.0)).await;
+                }
+                there
+            };
+            tokio::select! {
+                () = self.stop.stopped() => return,
+                there = again => if !there { return },
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use wardlink_link::{Socket, Writer};
@@ -33,16 +34,17 @@ pub(super) async fn serve(socket: Socket, inputs: &mpsc::Sender<Input>) {
     let (sink, source) = socket.split();
     // A BS speaks the binary encoding.
     let writer = Writer::new(sink, waiting, Arc::new(AtomicBool::new(false)));
-    let mut writing = tokio::spawn(writer.run(async |_: Vec<()>| true));
+    // Aborted with this task.
+    let mut writing = JoinSet::new();
+    writing.spawn(writer.run(async |_: Vec<()>| true));
     tokio::select! {
         () = read(link, source, inputs) => {}
-        _ = &mut writing => {}
+        _ = writing.join_next() => {}
     }
     // The engine is gone only at the end of the process.
     let _ = inputs.send(Input::LinkClosed(link)).await;
-    if !writing.is_finished() && timeout(LAST, &mut writing).await.is_err() {
-        writing.abort();
-    }
+    // Nothing is left to wait for where it has ended already.
+    let _ = timeout(LAST, writing.join_next()).await;
 }
 
 async fn read(link: LinkId, mut source: SplitStream<Socket>, inputs: &mpsc::Sender<Input>) {
