@@ -151,7 +151,11 @@ impl Terminal {
                         return self.leave(CloseCode::RateLimited);
                     }
                     match message {
-                        Message::Text(text) => self.up(&text, outbox).await?,
+                        Message::Text(text) => {
+                            if let Some(code) = self.up(&text, outbox).await? {
+                                return self.leave(code);
+                            }
+                        }
                         Message::Binary(_) => return self.leave(CloseCode::ProtocolError),
                         Message::Ping(_) | Message::Pong(_) => {
                             // The library has queued the pong; without other traffic nothing else sends it.
@@ -183,7 +187,16 @@ impl Terminal {
                     if let Some((_, code)) = standing.filter(|(at, _)| *at <= now) {
                         return self.leave(code);
                     }
-                    self.paused = self.paused.filter(|until| *until > now);
+                    if self.paused.is_some_and(|until| until <= now) {
+                        // It could not be heard meanwhile.
+                        (self.paused, heard, pinged) = (None, now, false);
+                        continue;
+                    }
+                    // Nor is it now, and what it has said waits in its socket.
+                    if self.paused.is_some() {
+                        heard = now;
+                        continue;
+                    }
                     if silence > now {
                         continue;
                     }
@@ -218,33 +231,39 @@ impl Terminal {
         }
     }
 
-    /// A frame of the terminal. `None`: the engine is gone.
-    async fn up(&mut self, text: &Utf8Bytes, outbox: &Outbox) -> Option<()> {
+    /// A frame of the terminal; with which code to close, if it was one too many. `None`: the
+    /// engine is gone.
+    async fn up(&mut self, text: &Utf8Bytes, outbox: &Outbox) -> Option<Option<CloseCode>> {
         let decoded = Up::decode(text);
         if decoded.is_err() {
             self.front.metrics.bad_frames.inc();
         }
         match decoded {
             Ok(Up::Token(token)) => {
-                self.weigh(TOKEN_FRAMES, 0, Instant::now());
+                if !self.weigh(TOKEN_FRAMES, 0, Instant::now()) {
+                    return Some(Some(CloseCode::RateLimited));
+                }
                 let refresh = self.standing.refresh(&token.0, &self.front, self.session);
                 if let Some(text) = Box::pin(refresh).await {
                     outbox.push(Down::Error { code: TerminalError::BadToken, text, id: None });
                 }
-                Some(())
+                Some(None)
             }
-            Ok(up) => self.front.inputs.send(Input::Up(self.session, up)).await.ok(),
+            Ok(up) => {
+                self.front.inputs.send(Input::Up(self.session, up)).await.ok()?;
+                Some(None)
+            }
             Err(BadUp { code: TerminalError::Invalid, text, id: Some(id), reason }) => {
                 // A message that can never go has a result like any other; what is wrong with it
                 // is said before.
                 outbox.push(Down::Error { code: TerminalError::Invalid, text, id: None });
                 let (outcome, reason) = (Outcome::Rejected, Some(reason));
                 outbox.push(Down::Result { id, outcome, reason });
-                Some(())
+                Some(None)
             }
             Err(BadUp { code, text, id, .. }) => {
                 outbox.push(Down::Error { code, text, id });
-                Some(())
+                Some(None)
             }
         }
     }

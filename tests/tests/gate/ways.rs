@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use wardlink_tests::cluster::Terminal;
-use wardlink_tests::raw::{BINARY, Came, Frame, PING, Raw};
+use wardlink_tests::raw::{BINARY, Came, Frame, PING, PONG, Raw};
 
 use super::keys::{jwks, rsa};
 use super::mint::Mint;
@@ -129,5 +129,26 @@ async fn nothing_is_taken_before_the_token() -> anyhow::Result<()> {
     // And nothing of all this has gone on.
     let (mut raw, _) = enter(gate.bs(), &token).await?;
     sends_as(&mut raw, &mut pump, "first", "H1-A2-nurse").await?;
+    gate.cluster.end().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_not_read_for_long_is_not_taken_for_silent() -> anyhow::Result<()> {
+    let gate = Gate::open(&jwks(&[rsa().jwk("r1")]), &["--session-rate", "1"]).await?;
+    let mint = Mint::rsa(rsa(), Some("r1"));
+    let (mut raw, _) = enter(gate.bs(), &mint.lasting("H1-A2-nurse")).await?;
+    // Worth 50 frames: it is not read for longer than a silent one is kept.
+    let begun = Instant::now();
+    raw.send(token_frame(&mint.lasting("H1-A2-nurse"))).await;
+    raw.send(Frame::new(PING, "there?")).await;
+    let came = loop {
+        match raw.next().await {
+            // Nothing yet.
+            Err(_) if begun.elapsed().as_secs() < 60 => {}
+            came => break came?,
+        }
+    };
+    ensure!(came == Came::Frame(PONG, b"there?".to_vec()), "{came:?} in place of a pong");
+    ensure!(begun.elapsed().as_secs() >= 40, "it was read after {:?}", begun.elapsed());
     gate.cluster.end().await
 }
