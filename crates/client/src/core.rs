@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use wardlink_wire::terminal::{BODY_MAX_BYTES, Down, DownMessage, Up, UpSend};
-use wardlink_wire::{Outcome, Reason};
+use wardlink_wire::{CloseCode, Outcome, Reason};
 
 pub use event::{Action, CoreConfig, Credential, Ended, Event, Held, SendOutcome, Ticket, Welcome};
 
@@ -36,8 +36,15 @@ const REMEMBER: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 enum State {
-    Waiting { until: Duration },
-    Connecting,
+    Waiting {
+        until: Duration,
+    },
+    Connecting {
+        /// Whether the session before was replaced by a newer one. That was this connection, or
+        /// another client where this one does not open. Which of two connections is heard first
+        /// tells nothing.
+        replaced: bool,
+    },
     Open(Session),
     Ended,
 }
@@ -166,7 +173,7 @@ impl<H> Core<H> {
         let state = match &self.state {
             State::Waiting { until } => Some(*until),
             State::Open(session) => session.due(),
-            State::Connecting | State::Ended => None,
+            State::Connecting { .. } | State::Ended => None,
         };
         let moving = self.moving.as_ref().and_then(Moving::due);
         [state, moving, self.sends.deadline()].into_iter().flatten().min()
@@ -182,7 +189,7 @@ impl<H> Core<H> {
     }
 
     fn connected(&mut self, n: u64, held: Option<&Held>, now: Duration) {
-        if n == self.n && matches!(self.state, State::Connecting) {
+        if n == self.n && matches!(self.state, State::Connecting { .. }) {
             self.begin_session();
             self.state = State::Open(Session::new(held, self.config.credential, now));
         }
@@ -198,8 +205,12 @@ impl<H> Core<H> {
 
     /// Connection `n` could not be made.
     fn failed(&mut self, n: u64, cause: Cause, now: Duration) {
-        if n == self.n && matches!(self.state, State::Connecting) {
-            self.over(cause, now);
+        match self.state {
+            State::Connecting { replaced: true } if n == self.n => {
+                self.end(Ended::Closed(CloseCode::Replaced.code()));
+            }
+            State::Connecting { replaced: false } if n == self.n => self.over(cause, now),
+            _ => {}
         }
     }
 
@@ -310,7 +321,7 @@ impl<H> Core<H> {
     }
 
     fn stop(&mut self) {
-        if matches!(self.state, State::Connecting | State::Open(_)) {
+        if matches!(self.state, State::Connecting { .. } | State::Open(_)) {
             self.actions.push_back(Action::Close { n: self.n });
         }
         self.end(Ended::Stopped);
@@ -364,7 +375,7 @@ impl<H> Core<H> {
         if matches!(self.state, State::Waiting { until } if until <= now) {
             let (n, server) = self.number();
             self.n = n;
-            self.state = State::Connecting;
+            self.state = State::Connecting { replaced: false };
             self.actions.push_back(Action::Connect { n: self.n, server });
         }
     }

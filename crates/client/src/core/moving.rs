@@ -84,7 +84,7 @@ impl<H> Core<H> {
         match down {
             Down::Welcome { .. } => {
                 let old = self.n;
-                if self.take_next() {
+                if self.take_next(false) {
                     self.actions.push_back(Action::Close { n: old });
                     self.down(down, now);
                 }
@@ -99,24 +99,21 @@ impl<H> Core<H> {
     }
 
     /// The present connection has ended while the next was on its way: it is the present one now.
-    /// It may be why the other was replaced. False where the end is for good.
+    /// It may be why the other was replaced, if it does open. False where the end is for good.
     pub(super) fn go_on_with_next(&mut self, cause: Cause) -> bool {
-        let expected = cause == Cause::Code(CloseCode::Replaced.code());
-        if self.moving.is_none() {
-            return false;
-        }
-        if !expected && self.retry.after(cause).is_err() {
+        let replaced = cause == Cause::Code(CloseCode::Replaced.code());
+        if self.moving.is_none() || !(replaced || self.retry.allows(cause)) {
             return false;
         }
         self.actions.push_back(Action::Lost);
-        self.take_next()
+        self.take_next(replaced)
     }
 
-    fn take_next(&mut self) -> bool {
+    fn take_next(&mut self, replaced: bool) -> bool {
         let Some(moving) = self.moving.take() else { return false };
         self.n = moving.n;
         self.state = match moving.open {
-            None => State::Connecting,
+            None => State::Connecting { replaced },
             Some((_, session)) => {
                 self.begin_session();
                 State::Open(session)

@@ -25,6 +25,14 @@ pub(super) enum Cause {
     Other,
 }
 
+/// What the delay before the next attempt is drawn from.
+enum Wait {
+    /// The identity was refused, and another may be had.
+    Refused,
+    NoToken,
+    Usual,
+}
+
 #[derive(Debug)]
 pub(super) struct Retry {
     credential: Credential,
@@ -60,15 +68,28 @@ impl Retry {
     /// # Errors
     /// Where there is to be none.
     pub(super) fn after(&mut self, cause: Cause) -> Result<Duration, Ended> {
+        match self.wait(cause)? {
+            Wait::Refused => Ok(self.refused()),
+            Wait::NoToken => Ok(self.identity_backoff.next_delay()),
+            Wait::Usual => Ok(self.backoff.next_delay()),
+        }
+    }
+
+    /// Whether there is to be another attempt. To ask changes no delay.
+    pub(super) fn allows(&self, cause: Cause) -> bool {
+        self.wait(cause).is_ok()
+    }
+
+    fn wait(&self, cause: Cause) -> Result<Wait, Ended> {
         let renewable = matches!(self.credential, Credential::Renewable { .. });
         match cause {
-            Cause::Status(401 | 403) if renewable => Ok(self.refused()),
-            Cause::Code(code) if renewable && concerns_identity(code) => Ok(self.refused()),
-            Cause::NoToken => Ok(self.identity_backoff.next_delay()),
+            Cause::Status(401 | 403) if renewable => Ok(Wait::Refused),
+            Cause::Code(code) if renewable && concerns_identity(code) => Ok(Wait::Refused),
+            Cause::NoToken => Ok(Wait::NoToken),
             // What is wrong with the request is wrong at the next attempt as well.
             Cause::Status(status @ (400 | 401 | 403 | 404)) => Err(Ended::Refused(status)),
             Cause::Code(code) if !should_reconnect(code) => Err(Ended::Closed(code)),
-            Cause::Status(_) | Cause::Code(_) | Cause::Other => Ok(self.backoff.next_delay()),
+            Cause::Status(_) | Cause::Code(_) | Cause::Other => Ok(Wait::Usual),
         }
     }
 
@@ -124,6 +145,22 @@ mod tests {
                 assert!(retry.after(first).expect("a delay") <= Duration::from_secs(1));
             }
         }
+    }
+
+    #[test]
+    fn to_ask_whether_another_attempt_is_allowed_changes_no_delay() {
+        let mut asked = retry(RENEWABLE);
+        let mut other = retry(RENEWABLE);
+        let causes = [Cause::Status(401), Cause::NoToken, Cause::Other, Cause::Code(4500)];
+        for cause in identity_causes().into_iter().chain(causes) {
+            for _ in 0..3 {
+                assert_eq!(asked.allows(cause), other.after(cause).is_ok());
+                asked.after(cause).ok();
+                asked.allows(cause);
+            }
+        }
+        assert_eq!(asked.after(Cause::Other), other.after(Cause::Other));
+        assert_eq!(asked.after(Cause::NoToken), other.after(Cause::NoToken));
     }
 
     #[test]

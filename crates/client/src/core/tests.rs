@@ -3,8 +3,8 @@ mod moves;
 use super::session::STEADY;
 use super::*;
 
+use wardlink_wire::MessageId;
 use wardlink_wire::terminal::{Limits, Token};
-use wardlink_wire::{CloseCode, MessageId};
 
 type TestCore = Core<&'static str>;
 

@@ -115,3 +115,62 @@ fn a_welcome_of_another_end_during_a_move_closes_both_connections() {
     let ended = Action::Ended(Ended::OtherEnd);
     assert_eq!(actions(&mut core), [Action::Close { n: 1 }, Action::Close { n: 2 }, ended]);
 }
+
+#[test]
+fn a_session_is_replaced_by_another_client_where_the_next_does_not_open() {
+    let replaced = CloseCode::Replaced.code();
+    let failures = [
+        Event::ConnectFailed { n: 2, status: None },
+        Event::ConnectFailed { n: 2, status: Some(503) },
+        Event::NoToken { n: 2 },
+    ];
+    for failure in failures {
+        let mut core = moving();
+        core.handle(ms(311), Event::Closed { n: 1, code: Some(replaced) });
+        assert_eq!(actions(&mut core), [Action::Lost]);
+        core.handle(ms(312), failure);
+        assert!(actions(&mut core).contains(&Action::Ended(Ended::Closed(replaced))));
+    }
+    let mut core = moving();
+    core.handle(ms(311), Event::ConnectFailed { n: 2, status: None });
+    core.handle(ms(311), Event::Closed { n: 1, code: Some(replaced) });
+    assert!(actions(&mut core).contains(&Action::Ended(Ended::Closed(replaced))));
+    for code in [None, Some(CloseCode::GoingAway.code())] {
+        let mut core = moving();
+        core.handle(ms(311), Event::Closed { n: 1, code });
+        core.handle(ms(312), Event::ConnectFailed { n: 2, status: None });
+        core.handle(core.timeout().expect("retry"), Event::Tick);
+        assert!(actions(&mut core).contains(&Action::Connect { n: 3, server: 0 }), "{code:?}");
+    }
+}
+
+#[test]
+fn a_token_that_was_asked_for_before_a_move_is_not_told_after_it() {
+    let mut core = open_by_token();
+    core.handle(ms(80_000), Event::Tick);
+    down(&mut core, ms(80_000), Down::Reconnect { after_ms: 0 });
+    let connect = Action::Connect { n: 2, server: 0 };
+    assert_eq!(actions(&mut core), [Action::Renew { n: 1 }, connect]);
+    core.handle(ms(80_001), Event::Connected { n: 2, held: Some(held("t2")) });
+    core.handle(ms(80_002), Event::Down { n: 2, down: welcome(100) });
+    core.handle(ms(80_003), Event::Renewed { n: 1, held: Some(held("t3")) });
+    assert!(writes(&mut core).is_empty());
+    actions(&mut core);
+    assert_eq!(core.timeout(), Some(ms(160_001)), "the next session renews by itself");
+    core.handle(ms(160_001), Event::Tick);
+    assert_eq!(actions(&mut core), [Action::Renew { n: 2 }]);
+}
+
+#[test]
+fn a_token_is_renewed_in_the_present_session_during_a_move() {
+    let mut core = open_by_token();
+    down(&mut core, ms(79_999), Down::Reconnect { after_ms: 0 });
+    core.handle(ms(80_000), Event::Tick);
+    let connect = Action::Connect { n: 2, server: 0 };
+    assert_eq!(actions(&mut core), [connect, Action::Renew { n: 1 }]);
+    core.handle(ms(80_001), Event::Connected { n: 2, held: Some(held("t2")) });
+    core.handle(ms(80_002), Event::Renewed { n: 1, held: Some(held("t3")) });
+    assert_eq!(core.next_write(), Some(Up::Token(Token("t3".into()))));
+    core.handle(ms(80_003), Event::Down { n: 2, down: welcome(100) });
+    assert!(writes(&mut core).is_empty());
+}
