@@ -10,11 +10,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use wardlink_wire::terminal::{Down, Up};
+use wardlink_wire::{Outcome, Reason};
 
 use crate::client::{Command, Status, Waiting};
 use crate::config::{ClientConfig, Identity, Target};
 use crate::connection::Connection;
-use crate::core::{Action, Core, CoreConfig, Credential, Ended, Event, Held, Ticket};
+use crate::core::{Action, Core, CoreConfig, Credential, Ended, Event, Held, SendOutcome, Ticket};
 use crate::error::{Closed, ConnectError};
 use crate::messages::{Message, Messages};
 use crate::token::{BearerToken, TokenSourceError};
@@ -71,6 +72,7 @@ pub(crate) fn spawn(
         processed,
         status,
         ended: None,
+        last: Vec::new(),
     };
     tokio::spawn(driver.run());
     messages
@@ -132,6 +134,8 @@ struct Driver {
     processed: mpsc::Sender<Ticket>,
     status: watch::Sender<Status>,
     ended: Option<Ended>,
+    /// Results that the end brought.
+    last: Vec<(Waiting, SendOutcome)>,
 }
 
 impl Link {
@@ -158,6 +162,18 @@ impl Driver {
         // Each is bounded by itself, and all began at the same time or before.
         while self.closing.join_next().await.is_some() {}
         self.status.send_replace(Status::Ended(ended));
+        // Who has a last result finds out why it is the last; nobody may be waiting.
+        for (waiting, outcome) in std::mem::take(&mut self.last) {
+            let _ = waiting.result.send(outcome);
+        }
+        // What was asked for meanwhile was never written.
+        self.inputs.commands.close();
+        while let Some(command) = self.inputs.commands.recv().await {
+            if let Command::Send(_, waiting) = command {
+                let outcome = SendOutcome::new(Outcome::Rejected, Some(Reason::Unavailable));
+                let _ = waiting.result.send(outcome);
+            }
+        }
     }
 
     async fn next_input(&mut self) -> Input {
@@ -317,6 +333,7 @@ impl Driver {
     /// Does what the core asks for; nothing is written meanwhile, so that what the core gives for
     /// its present session goes on that session's connection.
     fn act(&mut self) {
+        let mut resolved = Vec::new();
         while let Some(action) = self.core.next_action() {
             match action {
                 Action::Connect { n, server } => self.connect(n, server),
@@ -338,12 +355,17 @@ impl Driver {
                     // Fails only where the receiver is gone: then it stays unacknowledged.
                     let _ = self.inputs.shown.try_send(message);
                 }
-                Action::Resolve { handle, outcome } => {
-                    // Nobody may be waiting.
-                    let _ = handle.result.send(outcome);
-                }
+                Action::Resolve { handle, outcome } => resolved.push((handle, outcome)),
                 Action::Ended(ended) => self.ended = Some(ended),
             }
+        }
+        if self.ended.is_some() {
+            self.last.extend(resolved);
+            return;
+        }
+        for (waiting, outcome) in resolved {
+            // Nobody may be waiting.
+            let _ = waiting.result.send(outcome);
         }
     }
 
