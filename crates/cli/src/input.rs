@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use wardlink_client::{
-    ClientConfig, Connector, Identity, Outgoing, SendError, TokenSource, check_url,
+    ClientConfig, Connector, Ended, Identity, Outgoing, SendError, TokenSource, check_url,
 };
 use wardlink_service::settings::BadSetting;
-use wardlink_wire::EndId;
 use wardlink_wire::terminal::BODY_MAX_BYTES;
+use wardlink_wire::{CloseCode, EndId};
 
 /// Lines of stdin that are read ahead of the sends.
 const LINES_AHEAD: usize = 64;
@@ -34,6 +34,19 @@ pub(crate) struct Connect {
 }
 
 impl Connect {
+    /// Why the client ended, and what to do about it.
+    pub(crate) fn error(&self, ended: Ended) -> anyhow::Error {
+        let wants_token = match ended {
+            Ended::Closed(code) => CloseCode::from_code(code) == Some(CloseCode::BadIdentity),
+            Ended::Refused(status) => status == 401,
+            Ended::Stopped | Ended::OtherEnd => false,
+        };
+        if wants_token && self.token_file.is_none() {
+            return anyhow::anyhow!("{ended}; the server wants a token: --token-file");
+        }
+        ended.into()
+    }
+
     /// A client of these servers.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let (client, messages) = Client::connect(config)?;
     let exit = tokio::select! {
         printed = print(messages, args.count, args.json, stop) => printed.map(|()| Exit::Done),
-        ended = narrate(client.status(), Tell::All) => Err(ended.into()),
+        ended = narrate(client.status(), Tell::All) => Err(args.connect.error(ended)),
     };
     client.close().await;
     exit

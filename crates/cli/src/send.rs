@@ -100,7 +100,7 @@ pub(crate) async fn run(mut args: Args) -> anyhow::Result<Exit> {
     if let (Ok(Exit::Failed | Exit::Unknown), Status::Ended(ended)) =
         (&exit, &*client.status().borrow())
     {
-        anstream::eprintln!("{}", show::error(&(*ended).into()));
+        anstream::eprintln!("{}", show::error(&args.connect.error(*ended)));
     }
     client.close().await;
     exit
@@ -115,7 +115,7 @@ async fn feed(
     loop {
         let body = tokio::select! {
             body = bodies.recv() => body,
-            ended = ended(client) => return Err(ended.into()),
+            ended = ended(client) => return Err(args.connect.error(ended)),
         };
         let Some(body) = body else { return Ok(()) };
         let body = body.context("cannot read stdin")?;
@@ -125,7 +125,7 @@ async fn feed(
         }
         let sending = match client.send_with(message).await {
             Ok(sending) => sending,
-            Err(SendError::Ended) => return Err(ended(client).await.into()),
+            Err(SendError::Ended) => return Err(args.connect.error(ended(client).await)),
             Err(error) => return Err(error.into()),
         };
         if sent.send(sending).await.is_err() {

@@ -222,8 +222,15 @@ impl<H> Core<H> {
 
     /// There is no connection any more, or none came about.
     fn over(&mut self, cause: Cause, now: Duration) {
-        if matches!(&self.state, State::Open(session) if session.is_steady(now)) {
-            self.retry.steady();
+        if let State::Open(session) = &self.state {
+            if session.is_steady(now) {
+                self.retry.steady();
+            }
+            // Only a server that still waits for a token says so, and it takes nothing before.
+            // (4506 also ends a session that has not had its `welcome` and may have taken sends.)
+            if !session.welcomed && cause == Cause::Code(CloseCode::BadIdentity.code()) {
+                self.sends.not_taken();
+            }
         }
         if self.go_on_with_next(cause) {
             return;
@@ -366,7 +373,11 @@ impl<H> Core<H> {
             && session.is_over(now)
         {
             let asked = session.leave_at.is_some_and(|at| at <= now);
+            let unwelcome = !session.welcomed && !asked;
             self.abandon(now);
+            if unwelcome && matches!(self.state, State::Waiting { .. }) {
+                self.actions.push_back(Action::Unwelcome);
+            }
             if asked && matches!(self.state, State::Waiting { .. }) {
                 // The server has spread its terminals already.
                 self.state = State::Waiting { until: now };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
-use wardlink_wire::terminal::{Down, Up};
+use wardlink_wire::terminal::{Down, TerminalError, Up};
 use wardlink_wire::{Outcome, Reason};
 
 use crate::client::{Command, Status, Waiting};
@@ -232,7 +232,12 @@ impl Driver {
                 Event::Renewed { n, held: token.ok().map(held) }
             }
             Input::Down(n, Ok(down)) => {
-                if let Down::Error { code, text, id } = &down {
+                if let Down::Error { code: TerminalError::BadToken, text, .. } = &down
+                    && !matches!(*self.status.borrow(), Status::Connected { .. })
+                {
+                    // A close code follows, of which the program hears.
+                    tracing::debug!(text, "server does not let this program in");
+                } else if let Down::Error { code, text, id } = &down {
                     tracing::warn!(%code, text, ?id, "server could not use a frame");
                 }
                 Event::Down { n, down }
@@ -350,6 +355,10 @@ impl Driver {
                     self.status.send_replace(Status::Connected { url, welcome });
                 }
                 Action::Lost => self.lost(),
+                Action::Unwelcome => {
+                    let problem = Some("no welcome from the server in time".into());
+                    self.status.send_replace(Status::Connecting { problem });
+                }
                 Action::Show { ticket, message } => {
                     let message = Message::new(message, ticket, self.processed.clone());
                     // Fails only where the receiver is gone: then it stays unacknowledged.

@@ -165,13 +165,19 @@ async fn a_wrong_token_at_the_shell_sends_nothing_and_says_why() -> anyhow::Resu
     for (from, more, why) in [
         (chief, &["--token-file", text(&nurse)?][..], "identity is that of another end"),
         (NURSE, &["--token-file", text(&forged)?, "--timeout", "3s"], "401"),
-        (NURSE, &[], "identity missing or refused"),
+        (NURSE, &[], "identity missing or refused; the server wants a token: --token-file"),
     ] {
         let arguments = ["send", "--from", from, TABLET, "\"hi\"", "--server", url.as_str()];
         let sent = run(&[&arguments[..], more].concat()).await?;
         let errors = String::from_utf8(sent.stderr.clone())?;
-        ensure!(!sent.status.success() && errors.contains(why), "{why}: {sent:?}");
+        ensure!(sent.status.code() == Some(1) && errors.contains(why), "{why}: {sent:?}");
+        ensure!(errors.contains("rejected") || from == chief, "{why}: {errors}");
+        ensure!(!errors.contains("WARN"), "{why}: {errors}");
     }
+    // One that says nothing is told as well, when the server has waited long enough.
+    let listened = run(&["listen", TABLET, "--server", &url]).await?;
+    let errors = String::from_utf8(listened.stderr)?;
+    ensure!(errors.contains("the server wants a token: --token-file"), "{errors}");
     // Nothing of it waits for the tablet.
     desk.token("ward.key", TABLET, 3_600, "tablet.jwt").await?;
     let mut listener = Listener::start(&url, &desk.path("tablet.jwt"))?;

@@ -157,6 +157,8 @@ pub enum Action<H> {
     Welcomed(Welcome),
     /// The connection is gone and will be made anew.
     Lost,
+    /// It is gone because no `welcome` came in time.
+    Unwelcome,
     /// Show a message to the program.
     Show {
         /// Names it.

@@ -22,7 +22,7 @@ struct Open<H> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Left<H> {
     pub(super) handle: H,
-    /// Whether it was written on any session, so that it may have arrived.
+    /// Whether it was written on any session that may have taken it, so that it may have arrived.
     pub(super) written: bool,
     /// Whether it was written on a session before the present one, whose server nobody can ask.
     pub(super) written_before: bool,
@@ -86,6 +86,13 @@ impl<H> Sends<H> {
         }
         self.cursor = 0;
         self.in_flight = 0;
+    }
+
+    /// The server has taken nothing on this session: what was written on it alone was not sent.
+    pub(super) fn not_taken(&mut self) {
+        for (_, open) in self.open.range_mut(..self.cursor) {
+            open.written = open.written_before;
+        }
     }
 
     /// Takes out the send that has a result.

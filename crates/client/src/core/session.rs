@@ -7,8 +7,9 @@ use wardlink_wire::terminal::Token;
 use super::event::{Credential, Held};
 use super::renewal::Renewal;
 
-/// Time from an open connection to its `welcome`. A server says it within 3 s.
-pub(super) const WELCOME_WAIT: Duration = Duration::from_secs(10);
+/// Time from an open connection to its `welcome`. A server says it within 3 s. One that waits for
+/// a token in the first frame closes after 10 s and says so; it must be heard first.
+pub(super) const WELCOME_WAIT: Duration = Duration::from_secs(15);
 /// A session that lasted this long makes the next delay short again.
 pub(super) const STEADY: Duration = Duration::from_secs(5);
 

@@ -1,6 +1,6 @@
 mod moves;
 
-use super::session::STEADY;
+use super::session::{STEADY, WELCOME_WAIT};
 use super::*;
 
 use wardlink_wire::MessageId;
@@ -353,10 +353,11 @@ fn servers_are_tried_in_turn_and_later_and_later() {
 fn a_connection_that_is_never_welcomed_is_given_up() {
     let mut core = TestCore::new(CoreConfig::default(), ms(0));
     core.handle(ms(5), Event::Connected { n: 1, held: None });
-    core.handle(ms(10_004), Event::Tick);
+    core.handle(WELCOME_WAIT + ms(4), Event::Tick);
     assert_eq!(actions(&mut core).len(), 1);
-    core.handle(ms(10_005), Event::Tick);
-    assert!(actions(&mut core).contains(&Action::Close { n: 1 }));
+    core.handle(WELCOME_WAIT + ms(5), Event::Tick);
+    let given_up = [Action::Close { n: 1 }, Action::Lost, Action::Unwelcome];
+    assert_eq!(actions(&mut core), given_up);
 }
 
 #[test]
@@ -490,6 +491,40 @@ fn without_another_token_a_refused_identity_is_the_end() {
         core.handle(ms(1), Event::Closed { n: 1, code: Some(code) });
         assert_eq!(actions(&mut core), [Action::Ended(Ended::Closed(code))]);
     }
+}
+
+#[test]
+fn a_server_that_still_waits_for_a_token_has_taken_nothing() {
+    let refused = Some(CloseCode::BadIdentity.code());
+    let unwelcome = |core: &mut TestCore, code| {
+        send(core, ms(1), "m1");
+        assert_eq!(writes(core), ["m1"]);
+        core.handle(ms(2), Event::Closed { n: core.n, code });
+        resolved(core)
+    };
+    let fresh = || {
+        let mut core = Core::new(CoreConfig::default(), ms(0));
+        core.handle(ms(0), Event::Connected { n: 1, held: None });
+        core
+    };
+    let reason = Some(Reason::Unavailable);
+    let rejected = [("m1", Outcome::Rejected, reason)];
+    assert_eq!(unwelcome(&mut fresh(), refused), rejected);
+    let unknown = [("m1", Outcome::Unknown, reason)];
+    // A session that lasts as long as its token may end so before its welcome.
+    let expired = Some(CloseCode::IdentityExpired.code());
+    assert_eq!(unwelcome(&mut fresh(), expired), unknown);
+    assert_eq!(unwelcome(&mut open(100), refused), unknown, "a session that was welcomed");
+
+    // What an earlier session may have taken may still arrive.
+    let mut core = open(100);
+    send(&mut core, ms(1), "m1");
+    assert_eq!(writes(&mut core), ["m1"]);
+    let now = reconnect(&mut core, ms(2), None);
+    send(&mut core, now, "m2");
+    assert_eq!(writes(&mut core), ["m1", "m2"]);
+    core.handle(now, Event::Closed { n: 2, code: refused });
+    assert_eq!(resolved(&mut core), [unknown[0], ("m2", Outcome::Rejected, reason)]);
 }
 
 #[test]

@@ -66,9 +66,9 @@ fn where_the_next_does_not_come_about_the_present_session_goes_on() {
     core.handle(again, Event::Tick);
     assert_eq!(actions(&mut core), [Action::Connect { n: 3, server: 0 }]);
     core.handle(again, Event::Connected { n: 3, held: None });
-    core.handle(again + ms(10_000), Event::Tick);
+    core.handle(again + WELCOME_WAIT, Event::Tick);
     assert_eq!(actions(&mut core), [Action::Close { n: 3 }], "never welcomed");
-    core.handle(again + ms(10_000), Event::ConnectFailed { n: 3, status: Some(404) });
+    core.handle(again + WELCOME_WAIT, Event::ConnectFailed { n: 3, status: Some(404) });
     assert!(actions(&mut core).is_empty(), "what comes of it does not count");
     core.handle(again + ms(10_001), Event::Stop);
     assert!(actions(&mut core).contains(&Action::Close { n: 1 }));
