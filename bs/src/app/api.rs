@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Body;
 use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, WWW_AUTHENTICATE,
+    ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    WWW_AUTHENTICATE,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
@@ -25,10 +25,12 @@ use wardlink_wire::terminal::{Post, TERMINAL_FRAME_MAX_BYTES, TerminalError, UpS
 use wardlink_wire::{EndId, MessageId, Outcome, Reason};
 
 use super::auth::Unproven;
+use super::front::Known;
 use super::input::Input;
 use super::metrics::Metrics;
 use super::problem::{Kind, Problem};
 use super::rate::Buckets;
+use super::readers::Readers;
 
 /// Where messages are posted.
 pub(super) const PATH: &str = "/v1/messages";
@@ -39,6 +41,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const READ: Duration = Duration::from_secs(10);
 /// Bodies that are read at a time: 1,024 of 66 KiB are 66 MiB. Further calls are refused.
 const READING_MAX: usize = 1_024;
+/// Bytes are taken in such steps.
+const KIB: usize = 1_024;
 /// The engine answers within the send deadline of 10 s; a margin on top, after which it counts as
 /// lost.
 const ANSWER: Duration = Duration::from_secs(12);
@@ -61,7 +65,17 @@ pub(super) struct Api {
     inputs: mpsc::Sender<Input>,
     metrics: Arc<Metrics>,
     buckets: Buckets,
+    /// The same in KiB.
+    byte_buckets: Buckets,
     reading: Semaphore,
+    readers: Readers,
+}
+
+/// A call that has come whole.
+#[derive(Debug)]
+struct Call {
+    key: Option<MessageId>,
+    text: Bytes,
 }
 
 /// A message that may be sent.
@@ -73,14 +87,22 @@ struct Accepted {
 }
 
 impl Api {
-    /// Messages go to `inputs`; each caller may post so many a second.
+    /// Messages go to `inputs`; each caller may post so many a second, and so many bytes.
     pub(super) fn new(
         inputs: mpsc::Sender<Input>,
         metrics: Arc<Metrics>,
         a_second: NonZeroU32,
+        bytes_a_second: NonZeroU32,
     ) -> Self {
-        let (buckets, reading) = (Buckets::new(a_second), Semaphore::new(READING_MAX));
-        Self { inputs, metrics, buckets, reading }
+        let kib = NonZeroU32::new(bytes_a_second.get() / KIB as u32).unwrap_or(NonZeroU32::MIN);
+        Self {
+            inputs,
+            metrics,
+            buckets: Buckets::new(a_second),
+            byte_buckets: Buckets::new(kib),
+            reading: Semaphore::new(READING_MAX),
+            readers: Readers::default(),
+        }
     }
 
     /// Looks at a call of [`PATH`], whatever its method, before it is known whose it is: what is
@@ -117,10 +139,16 @@ impl Api {
                 return self.refuse(&Problem::new(Kind::Unavailable, detail).after(KEYS_S));
             }
         };
-        match self.accept(caller, request).await {
+        let call = match self.read_call(&caller, request).await {
+            Ok(call) => call,
+            Err(problem) => return self.refuse(&problem),
+        };
+        let mut answer = match self.accept(caller, call) {
             Ok(accepted) => self.send(accepted).await,
             Err(problem) => self.refuse(&problem),
-        }
+        };
+        answer.extensions_mut().insert(Known);
+        answer
     }
 
     /// The answer to a page of an origin that may not call.
@@ -133,32 +161,39 @@ impl Api {
         problem.answer()
     }
 
-    /// RFC 6750, section 3: what is missing is asked for, what is refused is said to be. Its
-    /// connection ends: the next token costs another one, and those are limited.
+    /// RFC 6750, section 3: what is missing is asked for, what is refused is said to be.
     fn unauthorized(&self, error: &TokenError) -> Response<Full<Bytes>> {
         let mut answer = self.refuse(&Problem::new(Kind::Unauthorized, error.to_string()));
         let challenge = match error {
             TokenError::Missing => "Bearer realm=\"wardlink\"",
             _ => "Bearer realm=\"wardlink\", error=\"invalid_token\"",
         };
-        let headers = answer.headers_mut();
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         answer
     }
 
-    /// Reads a call, or says what is wrong with it.
-    async fn accept<B>(&self, caller: Caller, request: Request<B>) -> Result<Accepted, Problem>
+    /// Reads a call whole, as far as its caller's rates go.
+    async fn read_call<B>(&self, caller: &Caller, request: Request<B>) -> Result<Call, Problem>
     where
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if let Caller::Holder(identity) = &caller {
+        if let Caller::Holder(identity) = caller {
             self.take(&identity.end)?;
         }
         let (parts, body) = request.into_parts();
         let key = idempotency_key(&parts.headers)?;
-        let text = self.read(body).await?;
+        let text = self.read(caller, body).await?;
+        Ok(Call { key, text })
+    }
+
+    /// Says what is wrong with a call, if anything is.
+    fn accept(&self, caller: Caller, call: Call) -> Result<Accepted, Problem> {
+        let Call { key, text } = call;
+        if let Caller::Holder(identity) = &caller {
+            self.take_bytes(&identity.end, text.len())?;
+        }
+        let length = text.len();
         let text = std::str::from_utf8(&text)
             .map_err(|_| Problem::new(Kind::Malformed, "message is no UTF-8"))?;
         let post = Post::decode(text).map_err(|bad| {
@@ -182,7 +217,7 @@ impl Api {
         let believed = matches!(caller, Caller::Anyone);
         let (caller, from) = sender(caller, from).map_err(about)?;
         if believed {
-            self.take(&caller).map_err(about)?;
+            self.take(&caller).and_then(|()| self.take_bytes(&caller, length)).map_err(about)?;
         }
         let send = UpSend { id, to, body, ttl_s };
         Ok(Accepted { caller, from, send })
@@ -190,20 +225,34 @@ impl Api {
 
     /// One message of this caller's rate.
     fn take(&self, caller: &EndId) -> Result<(), Problem> {
-        self.buckets.take(caller).map_err(|wait| {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            Problem::new(Kind::RateLimited, "more messages than this caller may send")
-                .after(seconds.max(1))
-        })
+        let refused = |wait| too_fast(wait, "more messages than this caller may send");
+        self.buckets.take(caller, NonZeroU32::MIN).map_err(refused)
     }
 
-    async fn read<B>(&self, body: B) -> Result<Bytes, Problem>
+    /// So many bytes of this caller's rate, in whole KiB.
+    fn take_bytes(&self, caller: &EndId, bytes: usize) -> Result<(), Problem> {
+        let kib = u32::try_from(bytes.div_ceil(KIB)).ok().and_then(NonZeroU32::new);
+        let refused = |wait| too_fast(wait, "more bytes than this caller may send");
+        self.byte_buckets.take(caller, kib.unwrap_or(NonZeroU32::MIN)).map_err(refused)
+    }
+
+    async fn read<B>(&self, caller: &Caller, body: B) -> Result<Bytes, Problem>
     where
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let Ok(_permit) = self.reading.try_acquire() else {
             return Err(Problem::new(Kind::Overloaded, "too many calls at a time"));
+        };
+        let _place = match caller {
+            Caller::Holder(identity) => match self.readers.enter(&identity.end) {
+                Some(place) => Some(place),
+                None => {
+                    let detail = "too many calls of this caller at a time";
+                    return Err(Problem::new(Kind::RateLimited, detail).after(1));
+                }
+            },
+            Caller::Anyone => None,
         };
         match timeout(READ, Limited::new(body, TERMINAL_FRAME_MAX_BYTES).collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -239,6 +288,11 @@ impl Api {
             Outcome::Rejected | Outcome::Unknown => self.refuse(&Problem::of(outcome, reason, id)),
         }
     }
+}
+
+fn too_fast(wait: Duration, detail: &'static str) -> Problem {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    Problem::new(Kind::RateLimited, detail).after(seconds.max(1))
 }
 
 fn too_large() -> Problem {

@@ -20,6 +20,7 @@ mod outbox;
 mod playground;
 mod problem;
 mod rate;
+mod readers;
 mod terminal;
 
 use std::net::SocketAddr;
@@ -190,7 +191,7 @@ async fn serve(
     let files = limits::open_files().saturating_sub(FILES_RESERVE).max(1);
     let terminals = config.front.max_terminals.min(files);
     let front = Arc::new(Front {
-        api: Api::new(inputs.clone(), metrics.clone(), POSTS_A_SECOND),
+        api: Api::new(inputs.clone(), metrics.clone(), POSTS_A_SECOND, config.front.rates.bytes),
         playground: config.playground,
         inputs,
         metrics,

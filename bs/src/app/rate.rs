@@ -1,5 +1,5 @@
-//! How many messages a second one caller may post: a token bucket for each end that has posted
-//! lately.
+//! How much one caller may post in a second, messages or KiB: a token bucket for each end that has
+//! posted lately.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,7 +16,7 @@ const LOOK: u32 = 1_024;
 /// Most buckets: 65,536 of at most 250 bytes are 16 MiB. With so many callers within one burst
 /// all are refused.
 const BUCKETS_MAX: usize = 65_536;
-/// A bucket holds so many seconds' messages.
+/// A bucket holds what so many seconds allow.
 const BURST_S: u32 = 2;
 
 /// The buckets of all callers.
@@ -28,7 +28,7 @@ pub(super) struct Buckets<C: Clock = DefaultClock> {
 }
 
 impl Buckets {
-    /// Lets each caller post so many messages a second, and twice as many at once.
+    /// Lets each caller post so many a second, and twice as many at once.
     pub(super) fn new(a_second: NonZeroU32) -> Self {
         Self::with_clock(a_second, DefaultClock::default())
     }
@@ -45,11 +45,12 @@ impl<C: Clock + Clone> Buckets<C> {
         }
     }
 
-    /// Takes one message out of a caller's bucket.
+    /// Takes so many out of a caller's bucket.
     ///
     /// # Errors
-    /// The bucket is empty: after so long it is not.
-    pub(super) fn take(&self, caller: &EndId) -> Result<(), Duration> {
+    /// The bucket does not hold them: after so long it does. (More than it can ever hold wait a
+    /// second, and again.)
+    pub(super) fn take(&self, caller: &EndId, n: NonZeroU32) -> Result<(), Duration> {
         if self.posts.fetch_add(1, Ordering::Relaxed) % LOOK == LOOK - 1 {
             self.limiter.retain_recent();
         }
@@ -60,7 +61,10 @@ impl<C: Clock + Clone> Buckets<C> {
             return Err(Duration::from_secs(1));
         }
         let now = self.clock.now();
-        self.limiter.check_key(caller).map_err(|refused| refused.wait_time_from(now))
+        match self.limiter.check_key_n(caller, n) {
+            Ok(taken) => taken.map_err(|refused| refused.wait_time_from(now)),
+            Err(_) => Err(Duration::from_secs(1)),
+        }
     }
 }
 
@@ -69,6 +73,8 @@ mod tests {
     use governor::clock::FakeRelativeClock;
 
     use super::*;
+
+    const ONE: NonZeroU32 = NonZeroU32::MIN;
 
     fn buckets() -> (Buckets<FakeRelativeClock>, FakeRelativeClock) {
         let clock = FakeRelativeClock::default();
@@ -79,19 +85,19 @@ mod tests {
     fn a_caller_that_is_too_fast_is_told_when_to_come_again_and_others_are_not_hurt() {
         let (buckets, clock) = buckets();
         let (a, b) = ("H-A-a".parse().unwrap(), "H-A-b".parse().unwrap());
-        assert!((0..20).all(|_| buckets.take(&a).is_ok()));
-        let wait = buckets.take(&a).unwrap_err();
+        assert!((0..20).all(|_| buckets.take(&a, ONE).is_ok()));
+        let wait = buckets.take(&a, ONE).unwrap_err();
         assert!(wait > Duration::ZERO && wait <= Duration::from_millis(100), "{wait:?}");
-        assert!(buckets.take(&b).is_ok());
+        assert!(buckets.take(&b, ONE).is_ok());
         clock.advance(Duration::from_millis(100));
-        assert!(buckets.take(&a).is_ok() && buckets.take(&a).is_err());
+        assert!(buckets.take(&a, ONE).is_ok() && buckets.take(&a, ONE).is_err());
     }
 
     #[test]
     fn buckets_of_callers_that_rest_are_let_go() {
         let (buckets, clock) = buckets();
         for n in 0..10 * LOOK {
-            assert!(buckets.take(&format!("H-A-u{n}").parse().unwrap()).is_ok());
+            assert!(buckets.take(&format!("H-A-u{n}").parse().unwrap(), ONE).is_ok());
             clock.advance(Duration::from_millis(1));
         }
         assert!(buckets.limiter.len() < 3 * LOOK as usize, "{}", buckets.limiter.len());
@@ -101,9 +107,9 @@ mod tests {
     fn where_there_is_room_after_a_look_nobody_is_refused_for_want_of_it() {
         let (buckets, clock) = buckets();
         let caller = |n: usize| format!("H-A-u{n}").parse().unwrap();
-        assert!((0..BUCKETS_MAX).all(|n| buckets.take(&caller(n)).is_ok()));
-        assert!(buckets.take(&caller(BUCKETS_MAX)).is_err(), "all were here just now");
+        assert!((0..BUCKETS_MAX).all(|n| buckets.take(&caller(n), ONE).is_ok()));
+        assert!(buckets.take(&caller(BUCKETS_MAX), ONE).is_err(), "all were here just now");
         clock.advance(Duration::from_secs(60));
-        assert!(buckets.take(&caller(0)).is_ok(), "and all have rested");
+        assert!(buckets.take(&caller(0), ONE).is_ok(), "and all have rested");
     }
 }

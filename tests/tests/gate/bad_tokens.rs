@@ -271,12 +271,31 @@ async fn a_connection_shows_one_bad_token_and_ends() -> anyhow::Result<()> {
         let (second, _) = raw.answer().await?;
         ensure!(second == 0, "{what}: the next is answered with {second}");
     }
-    // A head that is wrong needs no token verified, and the connection goes on.
+    // Whatever else a stranger asks for is the last on its connection, too.
+    for (what, line, status) in [
+        ("another path", "GET /other", 404),
+        ("another method", "GET /v1/messages", 405),
+        ("no page", "GET /", 404),
+        ("no WebSocket", "GET /ws", 426),
+    ] {
+        let request = format!("{line} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{bad}\r\n");
+        let mut raw = Raw::connect(port).await?;
+        let (first, head) = raw.request(&format!("{request}{request}")).await.context(what)?;
+        ensure!(first == status, "{what}: {head}");
+        let (second, _) = raw.answer().await?;
+        ensure!(second == 0, "{what}: the next is answered with {second}");
+    }
+    // Who is known goes on, whatever becomes of its calls.
+    let good = authorization(&Mint::rsa(rsa(), Some("r1")).lasting(END));
     let mut raw = Raw::connect(port).await?;
-    for _ in 0..2 {
-        let request = format!("GET /v1/messages HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{bad}\r\n");
-        let (status, head) = raw.request(&request).await?;
-        ensure!(status == 405, "{head}");
+    for (body, status) in [(r#"{"to":"H1-A2-x","body":1}"#, 200), ("{}", 400), ("[", 400)] {
+        let request = format!(
+            "POST /v1/messages HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{good}Content-Type: \
+             application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let (answered, head) = raw.request(&request).await?;
+        ensure!(answered == status, "{body}: {head}");
     }
     gate.cluster.end().await
 }

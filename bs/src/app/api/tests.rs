@@ -12,13 +12,19 @@ struct Server {
 fn server(a_second: u32) -> Server {
     let (sender, inputs) = mpsc::channel(64);
     let metrics = Metrics::new(&registry("test", "0"));
-    let api = Api::new(sender, metrics, NonZeroU32::new(a_second).unwrap());
+    let bytes = NonZeroU32::new(1 << 20).unwrap();
+    let api = Api::new(sender, metrics, NonZeroU32::new(a_second).unwrap(), bytes);
     Server { api, inputs }
 }
 
 fn holder(send_for: &[&str]) -> Caller {
     let send_for = send_for.iter().map(|text| text.parse().unwrap()).collect();
     Caller::Holder(Identity { end: "H1-A2-lab".parse().unwrap(), expires_at: u64::MAX, send_for })
+}
+
+fn holder_of(end: &str) -> Caller {
+    let end = end.parse().unwrap();
+    Caller::Holder(Identity { end, expires_at: u64::MAX, send_for: Vec::new() })
 }
 
 fn request(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
@@ -49,6 +55,11 @@ async fn refused(caller: Caller, request: Request<Full<Bytes>>) -> (u16, Value, 
     assert_eq!(problem["status"], status);
     assert_eq!(problem["outcome"], "rejected");
     (status, problem, headers)
+}
+
+async fn accepted(api: &Api, caller: Caller, request: Request<Full<Bytes>>) -> Accepted {
+    let call = api.read_call(&caller, request).await.unwrap();
+    api.accept(caller, call).unwrap()
 }
 
 fn kind(problem: &Value) -> &str {
@@ -165,7 +176,7 @@ async fn without_a_token_that_counts_nothing_is_read() {
         let answer = server.api.answer(Err(error.into()), request("nonsense")).await;
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(answer.headers()[WWW_AUTHENTICATE], challenge);
-        assert_eq!(answer.headers()[CONNECTION], "close");
+        assert!(answer.extensions().get::<Known>().is_none(), "its connection ends");
         assert_eq!(json_of(answer).await["retry"], false);
     }
 }
@@ -196,7 +207,7 @@ async fn a_holder_sends_for_others_only_where_its_token_says_so() {
     let (status, ..) = refused(holder(&["H2-*"]), posted("H1-A2-other")).await;
     assert_eq!(status, 403);
     for (caller, from) in [(holder(&["H1-A2-*"]), "H1-A2-other"), (holder(&[]), "H1-A2-lab")] {
-        let accepted = server(1).api.accept(caller, posted(from)).await.unwrap();
+        let accepted = accepted(&server(1).api, caller, posted(from)).await;
         assert_eq!((accepted.caller.as_str(), accepted.from.as_str()), ("H1-A2-lab", from));
     }
 }
@@ -206,7 +217,7 @@ async fn in_development_mode_the_sender_must_be_named_and_is_believed() {
     let (status, problem, _) = refused(Caller::Anyone, request(message().to_string())).await;
     assert_eq!((status, problem["id"].as_str()), (400, Some("m1")));
     let post = json!({ "to": "H1-A2-b", "body": 1, "from": "H1-A2-x" }).to_string();
-    let accepted = server(1).api.accept(Caller::Anyone, request(post)).await.unwrap();
+    let accepted = accepted(&server(1).api, Caller::Anyone, request(post)).await;
     assert_eq!((accepted.caller.as_str(), accepted.from.as_str()), ("H1-A2-x", "H1-A2-x"));
 }
 
@@ -218,7 +229,7 @@ async fn the_id_comes_from_the_body_or_the_header_or_is_made() {
         if let Some(key) = key {
             call.headers_mut().insert(IDEMPOTENCY_KEY, HeaderValue::from_static(key));
         }
-        server.api.accept(holder(&[]), call).await.unwrap().send.id.as_str().to_owned()
+        accepted(&server.api, holder(&[]), call).await.send.id.as_str().to_owned()
     };
     assert_eq!(accept(Some("m1"), None).await, "m1");
     assert_eq!(accept(None, Some("m2")).await, "m2");
@@ -232,7 +243,7 @@ async fn the_id_comes_from_the_body_or_the_header_or_is_made() {
 async fn a_caller_that_posts_too_fast_is_told_when_to_come_again() {
     let server = server(1);
     for _ in 0..2 {
-        assert!(server.api.accept(holder(&[]), request(message().to_string())).await.is_ok());
+        accepted(&server.api, holder(&[]), request(message().to_string())).await;
     }
     let answer = server.api.answer(Ok(holder(&[])), request("nonsense")).await;
     assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
@@ -262,10 +273,54 @@ fn silent() -> Request<Silent> {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_come_is_given_up_and_no_more_are_read_than_may() {
     let server = server(10_000);
-    let calls = (0..READING_MAX + 1).map(|_| server.api.answer(Ok(holder(&[])), silent()));
+    let calls = (0..READING_MAX + 1)
+        .map(|n| server.api.answer(Ok(holder_of(&format!("H1-LAB-{n}"))), silent()));
     let answers = futures_util::future::join_all(calls).await;
     let count = |status: u16| answers.iter().filter(|a| a.status().as_u16() == status).count();
     assert_eq!((count(408), count(503)), (READING_MAX, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_caller_with_slow_bodies_takes_no_others_places() {
+    let server = server(10_000);
+    let slow = (0..READING_MAX).map(|_| server.api.answer(Ok(holder(&[])), silent()));
+    let other = server.api.answer(Ok(holder_of("H1-LAB-other")), silent());
+    let (answers, other) = tokio::join!(futures_util::future::join_all(slow), other);
+    let refused = answers.iter().filter(|a| a.status() == StatusCode::TOO_MANY_REQUESTS).count();
+    assert_eq!(refused, READING_MAX - 64);
+    assert_eq!(other.status(), StatusCode::REQUEST_TIMEOUT, "it was read");
+}
+
+#[tokio::test]
+async fn a_caller_has_a_rate_of_bytes_too() {
+    let server = server(10_000);
+    let large = serde_json::json!({ "to": "nobody", "body": "x".repeat(60_000) }).to_string();
+    let mut statuses = Vec::new();
+    // None reaches the engine: what is wrong with it is found after its bytes are taken.
+    for _ in 0..40 {
+        let call = server.api.answer(Ok(holder(&[])), request(large.clone()));
+        statuses.push(call.await.status());
+    }
+    // 2 MiB at once: 34 of 59 KiB.
+    assert_eq!(statuses[..34], [StatusCode::BAD_REQUEST; 34]);
+    assert!(statuses[36..].contains(&StatusCode::TOO_MANY_REQUESTS), "{statuses:?}");
+    let call = server.api.answer(Ok(holder_of("H1-LAB-other")), request(large));
+    assert_eq!(call.await.status(), StatusCode::BAD_REQUEST, "others are not hurt");
+}
+
+#[tokio::test]
+async fn only_whose_call_was_read_keeps_its_connection() {
+    let server = server(2);
+    let known = |answer: &Response<Full<Bytes>>| answer.extensions().get::<Known>().is_some();
+    let wrong = server.api.answer(Ok(holder(&[])), request("{}".to_owned())).await;
+    assert!(wrong.status() == StatusCode::BAD_REQUEST && known(&wrong));
+    let stranger = Unproven::Token(TokenError::Missing);
+    let refused = server.api.answer(Err(stranger), request(message().to_string())).await;
+    assert!(refused.status() == StatusCode::UNAUTHORIZED && !known(&refused));
+    for _ in 0..4 {
+        let fast = server.api.answer(Ok(holder(&[])), request("{}".to_owned())).await;
+        assert_eq!(known(&fast), fast.status() == StatusCode::BAD_REQUEST, "{}", fast.status());
+    }
 }
 
 #[tokio::test(start_paused = true)]

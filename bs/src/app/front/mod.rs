@@ -22,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Request, Response, StatusCode};
@@ -251,6 +251,12 @@ impl Entry {
     }
 }
 
+/// Marks an answer to a caller that is known and whose call was read: its connection may carry
+/// another one. All others end theirs, so that a stranger gets one answer for each connection, and
+/// connections are limited; else requests without end would hold it, and bytes that nobody reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known;
+
 /// Answers the requests of one connection.
 #[derive(Debug)]
 struct Site {
@@ -265,7 +271,14 @@ impl Service<Request<Incoming>> for Site {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (front, entry) = (Arc::clone(&self.front), self.entry.clone());
-        Box::pin(async move { Ok(router::answer(&front, request, &entry).await) })
+        Box::pin(async move {
+            let mut answer = router::answer(&front, request, &entry).await;
+            let known = answer.extensions().get::<Known>().is_some();
+            if !known && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer)
+        })
     }
 }
 

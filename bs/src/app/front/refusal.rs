@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use hyper::StatusCode;
 use hyper::header::{
-    ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    ALLOW, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -134,14 +134,10 @@ impl Refusal {
                 say(UPGRADE, "websocket");
                 say(SEC_WEBSOCKET_VERSION, "13");
             }
-            Self::Carrier(_) => {
-                say(WWW_AUTHENTICATE, "Bearer realm=\"wardlink\"");
-                say(CONNECTION, "close");
-            }
+            Self::Carrier(_) => drop(say(WWW_AUTHENTICATE, "Bearer realm=\"wardlink\"")),
             Self::Token(_) => {
                 let challenge = "Bearer realm=\"wardlink\", error=\"invalid_token\"";
                 say(WWW_AUTHENTICATE, challenge);
-                say(CONNECTION, "close");
             }
             Self::NoKeys => drop(say(RETRY_AFTER, "5")),
             Self::Handshake(_)
