@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use wardlink_service::bucket::Bucket;
 
 /// A terminal that was above its rates for so long, and never had half of its burst back, is
 /// closed. It has sent sixty times what it may in a second, has been told by TCP all the while,
@@ -46,22 +47,6 @@ pub(super) enum Verdict {
     Close,
 }
 
-/// A rate, as the time at which it is used up to nothing again: each frame is one share later.
-#[derive(Debug, Clone, Copy)]
-struct Bucket(Instant);
-
-impl Bucket {
-    fn take(&mut self, cost: u32, rate: NonZeroU32, now: Instant) {
-        let share = Duration::from_nanos(u64::from(cost) * 1_000_000_000 / u64::from(rate.get()));
-        self.0 = self.0.max(now) + share;
-    }
-
-    /// How much of its burst is used, as time.
-    fn used(self, now: Instant) -> Duration {
-        self.0.saturating_duration_since(now)
-    }
-}
-
 /// One session's use of its rates.
 #[derive(Debug)]
 pub(super) struct Meter {
@@ -73,7 +58,7 @@ pub(super) struct Meter {
 impl Meter {
     /// Of a session that has sent nothing.
     pub(super) fn new(now: Instant) -> Self {
-        Self { frames: Bucket(now), bytes: Bucket(now), over_since: None }
+        Self { frames: Bucket::full(now), bytes: Bucket::full(now), over_since: None }
     }
 
     /// Counts what was read: so many frames' worth of work, and bytes.

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+use wardlink_service::bucket::Bucket;
 
-/// How much of a second's bytes may come at once beyond what [`super::meter`] allows: it decides
-/// first, and this only where it cannot see.
-const BURST_S: u64 = 4;
+/// How many seconds' bytes may come at once. More than [`super::meter`] allows: it decides first, and
+/// this only what it cannot see.
+const BURST: Duration = Duration::from_secs(4);
 
 /// A stream whose reading pauses above its rate. Writing is as it was.
 #[derive(Debug)]
@@ -21,30 +22,13 @@ pub(super) struct Metered<S> {
     inner: S,
     /// Bytes in a second.
     rate: NonZeroU32,
-    /// Bytes that were read beyond what the rate had allowed by `at`.
-    above: u64,
-    at: Instant,
+    bucket: Bucket,
     paused: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Metered<S> {
     pub(super) fn new(inner: S, rate: NonZeroU32) -> Self {
-        Self { inner, rate, above: 0, at: Instant::now(), paused: None }
-    }
-
-    /// Counts what was read; how long the next read has to wait.
-    fn count(&mut self, bytes: usize, now: Instant) -> Option<Duration> {
-        let rate = u64::from(self.rate.get());
-        let passed = now.saturating_duration_since(self.at).as_micros();
-        let allowed = u64::try_from(passed).unwrap_or(u64::MAX).saturating_mul(rate) / 1_000_000;
-        // Time that allows less than a byte is kept for the next count.
-        if allowed > 0 {
-            self.above = self.above.saturating_sub(allowed);
-            self.at = now;
-        }
-        self.above += bytes as u64;
-        let over = self.above.saturating_sub(rate * BURST_S);
-        (over > 0).then(|| Duration::from_micros((over * 1_000_000 / rate).max(1_000)))
+        Self { inner, rate, bucket: Bucket::full(Instant::now()), paused: None }
     }
 }
 
@@ -60,9 +44,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        let now = Instant::now();
-        if let Some(wait) = self.count(buf.filled().len() - before, now) {
-            self.paused = Some(Box::pin(sleep_until(now + wait)));
+        let (now, rate) = (Instant::now(), self.rate);
+        let bytes = u32::try_from(buf.filled().len() - before).unwrap_or(u32::MAX);
+        self.bucket.take(bytes, rate, now);
+        if self.bucket.used(now) > BURST {
+            self.paused = Some(Box::pin(sleep_until(self.bucket.used_at_most(BURST))));
         }
         Poll::Ready(Ok(()))
     }

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::bucket::Bucket;
 use crate::metrics::Section;
 use crate::stop::Stop;
 
@@ -56,6 +57,11 @@ pub struct Rate {
 impl Rate {
     /// A nanosecond between two.
     pub const MAX_PER_SECOND: u32 = 1_000_000_000;
+
+    /// What may be used where there is still one: all but that one.
+    fn depth(self) -> Duration {
+        Duration::from_secs(1) / self.per_second.get() * (self.burst.get() - 1)
+    }
 }
 
 /// What is seen of an accept loop.
@@ -94,7 +100,7 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     let permits = Arc::new(Semaphore::new(limits.connections));
-    let mut bucket = Bucket::new(limits.rate, Instant::now());
+    let mut bucket = Bucket::full(Instant::now());
     let mut tasks = JoinSet::new();
     loop {
         while let Some(ended) = tasks.try_join_next() {
@@ -104,7 +110,7 @@ where
         }
         let accepted = tokio::select! {
             () = stop.stopped() => return tasks,
-            accepted = accept(&listener, &permits, &mut bucket, &metrics) => accepted,
+            accepted = accept(&listener, &permits, limits, &mut bucket, &metrics) => accepted,
         };
         match accepted {
             Ok((stream, permit)) => {
@@ -128,6 +134,7 @@ where
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
+    limits: Limits,
     bucket: &mut Bucket,
     metrics: &Metrics,
 ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
@@ -138,43 +145,16 @@ async fn accept(
             permits.clone().acquire_owned().await.map_err(io::Error::other)?
         }
     };
-    let ready_at = bucket.ready_at();
+    let ready_at = bucket.used_at_most(limits.rate.depth());
     if ready_at > Instant::now() {
         metrics.delayed[1].inc();
         sleep_until(ready_at).await;
     }
     let (stream, _) = listener.accept().await?;
-    bucket.take(Instant::now());
+    bucket.take(1, limits.rate.per_second, Instant::now());
     // A peer that is gone already cannot be set up; its task finds out.
     let _ = stream.set_nodelay(true);
     Ok((stream, permit))
-}
-
-/// A token bucket, as the time at which it is full again: each token taken is one `every` later.
-#[derive(Debug)]
-struct Bucket {
-    every: Duration,
-    /// How long the bucket takes to fill, but for one token.
-    depth: Duration,
-    full_at: Instant,
-}
-
-impl Bucket {
-    /// A full one.
-    fn new(rate: Rate, now: Instant) -> Self {
-        let every = Duration::from_secs(1) / rate.per_second.get();
-        Self { every, depth: every * (rate.burst.get() - 1), full_at: now }
-    }
-
-    /// When there is a token.
-    fn ready_at(&self) -> Instant {
-        // A clock that has no such early time has none that would have to be waited for.
-        self.full_at.checked_sub(self.depth).unwrap_or(self.full_at)
-    }
-
-    fn take(&mut self, now: Instant) {
-        self.full_at = self.full_at.max(now) + self.every;
-    }
 }
 
 #[cfg(test)]
@@ -189,10 +169,10 @@ mod tests {
     }
 
     /// Tokens that there are at `now`.
-    fn taken(bucket: &mut Bucket, now: Instant) -> u32 {
+    fn taken(bucket: &mut Bucket, rate: Rate, now: Instant) -> u32 {
         let mut count = 0;
-        while bucket.ready_at() <= now {
-            bucket.take(now);
+        while bucket.used_at_most(rate.depth()) <= now {
+            bucket.take(1, rate.per_second, now);
             count += 1;
         }
         count
@@ -201,21 +181,21 @@ mod tests {
     #[test]
     fn a_bucket_gives_its_burst_and_then_its_rate() {
         let start = Instant::now() + Duration::from_secs(60);
-        let mut bucket = Bucket::new(rate(10, 5), start);
-        assert_eq!(taken(&mut bucket, start), 5);
-        assert_eq!(taken(&mut bucket, start + Duration::from_millis(99)), 0);
-        assert_eq!(taken(&mut bucket, start + Duration::from_millis(100)), 1);
-        assert_eq!(taken(&mut bucket, start + Duration::from_millis(399)), 2);
+        let (mut bucket, five) = (Bucket::full(start), rate(10, 5));
+        assert_eq!(taken(&mut bucket, five, start), 5);
+        assert_eq!(taken(&mut bucket, five, start + Duration::from_millis(99)), 0);
+        assert_eq!(taken(&mut bucket, five, start + Duration::from_millis(100)), 1);
+        assert_eq!(taken(&mut bucket, five, start + Duration::from_millis(399)), 2);
         // What was not taken while resting is no more than the burst.
-        assert_eq!(taken(&mut bucket, start + Duration::from_secs(50)), 5);
-        let mut one = Bucket::new(rate(1, 1), start);
-        assert_eq!(taken(&mut one, start), 1);
-        assert_eq!(taken(&mut one, start + Duration::from_secs(3)), 1);
+        assert_eq!(taken(&mut bucket, five, start + Duration::from_secs(50)), 5);
+        let (mut one, single) = (Bucket::full(start), rate(1, 1));
+        assert_eq!(taken(&mut one, single, start), 1);
+        assert_eq!(taken(&mut one, single, start + Duration::from_secs(3)), 1);
     }
 
     struct Loop {
         address: std::net::SocketAddr,
-        accepted: tokio::sync::mpsc::UnboundedReceiver<TcpStream>,
+        accepted: tokio::sync::mpsc::Receiver<TcpStream>,
         metrics: Metrics,
         _stop: stop::Trigger,
     }
@@ -224,13 +204,13 @@ mod tests {
         let listener = listen(([127, 0, 0, 1], 0).into(), 16).unwrap();
         let address = listener.local_addr().unwrap();
         let (trigger, stop) = stop::channel();
-        let (sender, accepted) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, accepted) = tokio::sync::mpsc::channel(16);
         let metrics = Metrics::new(&Section::new(&Registry::new(), "wardlink_test"));
         let serve = move |stream| {
             let sender = sender.clone();
             async move {
                 // Open until the test lets go of it.
-                let _ = sender.send(stream);
+                let _ = sender.send(stream).await;
                 sender.closed().await;
             }
         };
@@ -241,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_above_the_rate_wait_and_are_not_refused() {
-        let limits = Limits { connections: 100, rate: rate(20, 3) };
+        let limits = Limits { connections: 100, rate: rate(5, 3) };
         let mut it = start(limits).await;
         let begun = Instant::now();
         let mut clients = Vec::new();
@@ -252,7 +232,7 @@ mod tests {
             it.accepted.recv().await.unwrap();
         }
         let took = begun.elapsed();
-        assert!(took >= Duration::from_millis(200), "3 at once, 4 at 20 a second: {took:?}");
+        assert!(took >= Duration::from_millis(800), "3 at once, 4 at 5 a second: {took:?}");
         assert!(it.metrics.delayed[1].get() >= 4);
     }
 

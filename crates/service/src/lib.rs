@@ -1,5 +1,5 @@
 //! What every Wardlink process needs once: telemetry, settings, the stop signal, its tasks, the
-//! admin port, metrics, readiness and backoff.
+//! admin port, the accept loop, metrics, readiness, token buckets and backoff.
 //!
 //! Owns nothing of the protocol and knows no other crate of the workspace. A program puts it
 //! together so:
@@ -13,6 +13,7 @@
 pub mod accept;
 pub mod admin;
 pub mod backoff;
+pub mod bucket;
 pub mod hush;
 pub mod limits;
 pub mod metrics;
