@@ -32,6 +32,7 @@ pub struct Settings {
     /// Message Servers, as a comma list of ws://host:port/link, or wss:// for TLS. A host with
     /// several addresses means one behind each; names are resolved again every few seconds.
     #[arg(long, env = "WARDLINK_MS", required = true, value_delimiter = ',')]
+    #[arg(value_name = "ws://HOST:PORT/link")]
     ms: Vec<MsAddress>,
 
     #[command(flatten)]

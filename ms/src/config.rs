@@ -10,7 +10,7 @@ use clap::{Parser, ValueEnum};
 use wardlink_link::SecretFile;
 use wardlink_service::settings::{
     AcceptSettings, AdminSettings, BadSetting, CommonSettings, parse_duration, parse_listen,
-    parse_positive_duration,
+    parse_number, parse_positive_duration,
 };
 
 use wardlink_tls::{Acceptor, CertificateFiles, TlsError, line};
@@ -59,7 +59,7 @@ pub struct Settings {
     tls_ca: Option<PathBuf>,
 
     /// Links at a time; beyond them connections wait.
-    #[arg(long, env = "WARDLINK_MAX_LINKS", value_name = "NUMBER", default_value = "4096")]
+    #[arg(long, env = "WARDLINK_MAX_LINKS", value_name = "NUMBER", default_value = "4096", value_parser = parse_number::<NonZeroU32>)]
     max_links: NonZeroU32,
 
     #[command(flatten)]

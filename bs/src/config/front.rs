@@ -1,13 +1,13 @@
 //! Settings of the port for terminals: who is let in, and what they may do.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use wardlink_identity::{ClaimNames, Keys, Rules};
-use wardlink_service::settings::{BadSetting, parse_duration};
+use wardlink_service::settings::{BadSetting, parse_duration, parse_number};
 
 use crate::app::{
     AuthConfig, BadOrigin, FrontConfig, KeyUrl, Origin, Origins, SessionRates, Source, read_file,
@@ -82,13 +82,13 @@ pub(super) struct FrontSettings {
 
     /// Connections at a time; above it new ones wait
     #[arg(long, env = "WARDLINK_MAX_TERMINALS", value_name = "NUMBER")]
-    #[arg(default_value_t = FrontConfig::MAX_TERMINALS, value_parser = parse_max)]
-    max_terminals: usize,
+    #[arg(default_value_t = const { NonZeroUsize::new(FrontConfig::MAX_TERMINALS).unwrap() }, value_parser = parse_number::<NonZeroUsize>)]
+    max_terminals: NonZeroUsize,
 
     /// Frames that a session may send in a second on average, twice as many at once. Above it the
     /// session is not read for a while, and closed after a minute
     #[arg(long, env = "WARDLINK_SESSION_RATE", value_name = "NUMBER", default_value = "500")]
-    #[arg(value_parser = parse_number)]
+    #[arg(value_parser = parse_number::<NonZeroU32>)]
     session_rate: NonZeroU32,
 
     /// Bytes that a session may send in a second, likewise
@@ -120,7 +120,7 @@ impl FrontSettings {
             Auth::Development => Origins::Loopback,
         });
         let rates = SessionRates { frames: self.session_rate, bytes: self.session_bytes_rate };
-        let max_terminals = self.max_terminals;
+        let max_terminals = self.max_terminals.get();
         Ok(FrontConfig { auth: self.auth()?, origins, rates, max_terminals })
     }
 
@@ -171,15 +171,6 @@ fn parse_origins(text: &str) -> Result<Origins, BadOrigin> {
     }
     let origins = text.split(',').map(|origin| origin.trim().parse());
     origins.collect::<Result<Vec<Origin>, _>>().map(Origins::Named)
-}
-
-fn parse_max(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| "expected a whole number above zero".to_owned())
-}
-
-fn parse_number(text: &str) -> Result<NonZeroU32, String> {
-    text.parse().map_err(|_| "expected a whole number above zero".to_owned())
 }
 
 fn parse_bytes(text: &str) -> Result<NonZeroU32, String> {

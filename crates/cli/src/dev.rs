@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long, env = "WARDLINK_DATA", value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 
-    /// Address and port of the message server's /view, /livez and /readyz
+    /// Address and port of the message server's /view, /metrics, /livez and /readyz
     #[arg(long, env = "WARDLINK_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     #[arg(default_value = "127.0.0.1:9090", value_parser = parse_listen)]
     pub(crate) admin_listen: SocketAddr,
@@ -101,7 +101,7 @@ fn hello(page: &str, urls: &[String; 2], admin: SocketAddr, data: &str) -> Strin
     let mode = styled(NOTE, "development mode: nobody is checked");
     let _ = writeln!(text, "  playground {}  (a page to try it all)", styled(BOLD, page));
     let _ = writeln!(text, "  terminals  {one}  {two}  ({mode})");
-    let _ = writeln!(text, "  admin      http://{admin}/view, /readyz");
+    let _ = writeln!(text, "  admin      http://{admin}/view, /metrics, /readyz");
     let _ = writeln!(text, "  data       {data}");
     text
 }

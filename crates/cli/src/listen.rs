@@ -4,6 +4,7 @@ use std::io::Write;
 use std::num::NonZeroU64;
 
 use wardlink_client::{AckMode, Client, Message, Messages};
+use wardlink_service::settings::parse_number;
 use wardlink_service::stop::{self, Stop};
 use wardlink_wire::EndId;
 
@@ -34,7 +35,7 @@ pub(crate) struct Args {
     pub(crate) connect: Connect,
 
     /// End after this many messages
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_number::<NonZeroU64>)]
     pub(crate) count: Option<NonZeroU64>,
 
     /// Print one JSON object a line

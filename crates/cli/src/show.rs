@@ -110,13 +110,19 @@ pub(crate) fn body(json: &str) -> String {
     let text = serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned());
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
+        if c.is_control() || turns_text(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
         }
     }
     shown
+}
+
+/// Whether a character only changes the direction of those around it, so that a text may be read as
+/// another one (Unicode Standard Annex 9, section 2).
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A short time, in milliseconds.
@@ -143,6 +149,7 @@ mod tests {
         assert_eq!(body(r#""Bett 7 ruft""#), "Bett 7 ruft");
         assert_eq!(body(r#"{"a":"b"}"#), r#"{"a":"b"}"#);
         assert_eq!(body(r#""a\u001b[2Jb\n""#), r"a\u{1b}[2Jb\n");
+        assert_eq!(body(r#""5\u202e01\u2066\u200f""#), r"5\u{202e}01\u{2066}\u{200f}");
         assert_eq!(body("{\"a\":\"\u{9b}2J\"}"), r#"{"a":"\u{9b}2J"}"#);
     }
 

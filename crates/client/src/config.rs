@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_tungstenite::tungstenite::http::Uri;
 use uuid::Uuid;
 use wardlink_tls::Connector;
+use wardlink_wire::terminal::TERMINAL_PATH;
 use wardlink_wire::{ClientId, EndId};
 
 use crate::error::ConfigError;
@@ -170,14 +171,16 @@ impl Target {
         }
         let scheme = base.scheme_str().unwrap_or_default();
         let host = base.authority().map_or("", |authority| authority.as_str());
+        let path = if base.path() == "/" { TERMINAL_PATH } else { base.path() };
         let mark = if query.is_empty() { "" } else { "?" };
-        format!("{scheme}://{host}{}{mark}{}", base.path(), query.join("&"))
+        format!("{scheme}://{host}{path}{mark}{}", query.join("&"))
             .parse()
             .map_err(|_| ConfigError::Url(self.url.clone()))
     }
 }
 
-/// Whether a text is the URL of a server, `ws://host:port/ws` or `wss://host:port/ws`.
+/// Whether a text is the URL of a server, `ws://host:port/ws` or `wss://host:port/ws`; without a path
+/// `/ws` is meant.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -244,6 +247,14 @@ mod tests {
             assert_eq!(config.exposed_url(), None, "{url} without a token");
             config.identity = bearer();
             assert_eq!(config.exposed_url(), exposed.then_some(url));
+        }
+    }
+
+    #[test]
+    fn without_a_path_it_is_the_terminals() {
+        for url in ["ws://127.0.0.1:8080", "ws://127.0.0.1:8080/"] {
+            let uri = Target::new(url, end()).uri().expect("uri").to_string();
+            assert!(uri.starts_with("ws://127.0.0.1:8080/ws?hospitalCode=H1&"), "{uri}");
         }
     }
 

@@ -43,7 +43,7 @@ impl Readiness {
         });
         match changed {
             Some(not_ready) if not_ready.is_empty() => tracing::info!("ready"),
-            Some(not_ready) => tracing::info!(?not_ready, "not ready"),
+            Some(not_ready) => tracing::info!(not_ready = not_ready.join(", "), "not ready"),
             None => {}
         }
     }

@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -46,7 +47,7 @@ impl CommonSettings {
 /// Settings of every server.
 #[derive(Clone, Debug, clap::Args)]
 pub struct AdminSettings {
-    /// Address and port of /livez and /readyz
+    /// Address and port of /livez, /readyz and /metrics (a message server: /view, too)
     #[arg(long, env = "WARDLINK_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     #[arg(value_parser = parse_listen, default_value = "0.0.0.0:9090")]
     pub admin_listen: SocketAddr,
@@ -90,6 +91,15 @@ fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
     number
         .filter(|number| number.get() <= Rate::MAX_PER_SECOND)
         .ok_or_else(|| format!("expected a whole number from 1 to {}", Rate::MAX_PER_SECOND))
+}
+
+/// Reads a whole number above zero, for `value_parser`.
+///
+/// # Errors
+///
+/// What is expected, in words.
+pub fn parse_number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "expected a whole number, at least 1".to_owned())
 }
 
 /// Reads a duration, for `value_parser`. Zero is allowed.
@@ -208,6 +218,15 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+
+    #[test]
+    fn a_number_that_is_none_is_told_what_is_expected() {
+        assert_eq!(parse_number::<std::num::NonZeroU32>("7").map(|n| n.get()), Ok(7));
+        for text in ["0", "x", "", "-1", "1.5", "99999999999"] {
+            let told = parse_number::<std::num::NonZeroU32>(text).expect_err(text);
+            assert_eq!(told, "expected a whole number, at least 1");
+        }
+    }
 
     #[derive(Debug, Parser)]
     #[command(name = "wardlink-test", version = "1.2.3")]
