@@ -31,6 +31,8 @@ pub(super) struct Metrics {
     pub(super) publish: Publish,
     /// Connections that wait to be accepted.
     pub(super) accept: accept::Metrics,
+    /// Connections to the admin port that made room for newer ones.
+    pub(super) admin_dropped: IntCounter,
     /// What the core knows.
     pub(super) core: CoreMetrics,
     /// Connections and handshakes.
@@ -72,6 +74,10 @@ impl Metrics {
             front: FrontMetrics::new(&bs),
             posts: PostMetrics::new(&bs),
             accept: accept::Metrics::new(&bs),
+            admin_dropped: bs.counter(
+                "admin_dropped_total",
+                "Connections to the admin port that were closed to make room for newer ones.",
+            ),
             session_closes: bs.counters(
                 "session_closes_total",
                 "Sessions closed by this business server, by close code.",

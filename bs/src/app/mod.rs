@@ -141,7 +141,8 @@ pub async fn run(
     let (ended, admin_stop) = stop::channel();
     let admin = listeners.admin.map(|listener| {
         let routes = service_metrics::mount(Routes::new(), registry, metrics.publish.clone());
-        tokio::spawn(admin::serve(listener, routes, readiness.clone(), admin_stop))
+        let dropped = metrics.admin_dropped.clone();
+        tokio::spawn(admin::serve(listener, routes, readiness.clone(), dropped, admin_stop))
     });
     let result = serve(config, listeners.terminals, readiness, metrics, inputs, events, stop).await;
     ended.stop();
@@ -176,7 +177,7 @@ async fn serve(
     follow_certificates(&config, &mut dials, &dial_stop);
     let knock = Arc::new(config.knock);
     // Before there are links, so that it is not ready in between, without keys.
-    let auth = auth(&config.front, readiness, &mut dials, &dial_stop);
+    let auth = auth(&config.front, readiness, &metrics, &mut dials, &dial_stop);
     for ms in config.ms {
         let (knock, metrics) = (knock.clone(), metrics.clone());
         dials.spawn("links", dial::keep(ms, knock, metrics, inputs.clone(), dial_stop.clone()));
@@ -232,7 +233,13 @@ async fn serve(
 }
 
 /// How it is found out who somebody is; with tokens, a task keeps their keys.
-fn auth(config: &FrontConfig, readiness: Readiness, tasks: &mut Tasks, stop: &Stop) -> Auth {
+fn auth(
+    config: &FrontConfig,
+    readiness: Readiness,
+    metrics: &Arc<Metrics>,
+    tasks: &mut Tasks,
+    stop: &Stop,
+) -> Auth {
     match &config.auth {
         AuthConfig::Development => {
             tracing::warn!(
@@ -243,7 +250,10 @@ fn auth(config: &FrontConfig, readiness: Readiness, tasks: &mut Tasks, stop: &St
         AuthConfig::Jwt { rules, source } => {
             readiness.set("keys", false);
             let keys = Arc::new(KeyRing::new(Rules::clone(rules), source.gap()));
-            tasks.spawn("keys", auth::keep(keys.clone(), source.clone(), readiness, stop.clone()));
+            tasks.spawn(
+                "keys",
+                auth::keep(keys.clone(), source.clone(), readiness, metrics.clone(), stop.clone()),
+            );
             Auth::Jwt(keys)
         }
     }

@@ -16,6 +16,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::IntCounter;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -107,7 +108,15 @@ impl Routes {
 /// `stop` is best not the process's own but one that is raised last: while the process drains,
 /// probes and scrapers still want an answer, and [`Readiness`] knows by itself of the process's
 /// stop signal.
-pub async fn serve(listener: TcpListener, routes: Routes, readiness: Readiness, stop: Stop) {
+///
+/// `dropped` counts connections that were closed to make room for newer ones.
+pub async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    readiness: Readiness,
+    dropped: IntCounter,
+    stop: Stop,
+) {
     let site = Arc::new(Site { routes, readiness });
     let mut connections = JoinSet::new();
     let mut oldest: VecDeque<AbortHandle> = VecDeque::new();
@@ -121,7 +130,7 @@ pub async fn serve(listener: TcpListener, routes: Routes, readiness: Readiness, 
                 Ok((stream, _)) => {
                     backoff.reset();
                     oldest.push_back(connections.spawn(connection(stream, Arc::clone(&site))));
-                    make_room(&mut oldest);
+                    make_room(&mut oldest, &dropped);
                 }
                 Err(error) => {
                     // Such as no file descriptor left: it passes, so this never gives up.
@@ -141,7 +150,7 @@ pub async fn serve(listener: TcpListener, routes: Routes, readiness: Readiness, 
 }
 
 /// Keeps those that still run, at most [`MAX_CONNECTIONS`] of them, the newest.
-fn make_room(oldest: &mut VecDeque<AbortHandle>) {
+fn make_room(oldest: &mut VecDeque<AbortHandle>, dropped: &IntCounter) {
     if oldest.len() > MAX_CONNECTIONS {
         oldest.retain(|connection| !connection.is_finished());
     }
@@ -149,6 +158,7 @@ fn make_room(oldest: &mut VecDeque<AbortHandle>) {
         && let Some(connection) = oldest.pop_front()
     {
         connection.abort();
+        dropped.inc();
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Metrics {
     pub(super) publish: Publish,
     /// Connections that wait to be accepted.
     pub(super) accept: accept::Metrics,
+    /// Connections to the admin port that made room for newer ones.
+    pub(super) admin_dropped: IntCounter,
     refused: [IntCounter; Refusal::ALL.len()],
     /// What the core knows.
     pub(super) core: CoreMetrics,
@@ -87,6 +89,10 @@ impl Metrics {
         Arc::new(Self {
             publish: Publish::default(),
             accept: accept::Metrics::new(&ms),
+            admin_dropped: ms.counter(
+                "admin_dropped_total",
+                "Connections to the admin port that were closed to make room for newer ones.",
+            ),
             core: CoreMetrics::new(&ms),
             database: DatabaseMetrics::new(&ms),
             link_closes: ms.counters(

@@ -137,7 +137,8 @@ pub async fn run(
         let inputs = inputs.clone();
         let routes = Routes::new().get_async("/view", move |_| view(inputs.clone()));
         let routes = service_metrics::mount(routes, registry, metrics.publish.clone());
-        tokio::spawn(admin::serve(listener, routes, readiness.clone(), admin_stop))
+        let dropped = metrics.admin_dropped.clone();
+        tokio::spawn(admin::serve(listener, routes, readiness.clone(), dropped, admin_stop))
     });
     let result = serve(config, listeners.link, &readiness, metrics, inputs, events, stop).await;
     ended.stop();

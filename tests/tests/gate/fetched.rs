@@ -177,6 +177,10 @@ async fn keys_stay_as_they_are_while_their_server_is_in_trouble() -> anyhow::Res
         ("no keys", Answer::Body(b"{\"keys\":[]}".to_vec()), "no key that can be used"),
     ];
     let count = |text: &str| bs.log_text().matches(text).count();
+    let unread = async || bs.metric("wardlink_business_server_keys_unread_total").await;
+    let read_at = async || bs.metric("wardlink_business_server_keys_read_time_seconds").await;
+    let well = read_at().await?;
+    ensure!(well > 1.7e9 && unread().await? == 0.0, "read at {well}");
     for (what, answer, logged) in troubles {
         let before = count(logged);
         server.answer(answer);
@@ -195,12 +199,14 @@ async fn keys_stay_as_they_are_while_their_server_is_in_trouble() -> anyhow::Res
     stands(&mut old).await?;
     enter(bs, &issuer.a().lasting("H1-A2-new")).await?;
     beside.unharmed("nobody listens").await?;
+    ensure!(unread().await? >= 9.0 && read_at().await? == well, "each trouble is counted");
     // When it is well again, new keys come.
     server.answer(Answer::Body(issuer.both()));
     server.up().await?;
     let token = issuer.b().lasting("H1-A2-new");
     let known = async || matches!(status(bs, &token).await, Ok(101));
     eventually(PATIENCE * 2, "the new key is known", known).await?;
+    ensure!(read_at().await? > well, "they were read again");
     stands(&mut old).await?;
     beside.unharmed("all").await?;
     cluster.end().await

@@ -19,6 +19,7 @@ use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::Stop;
 
 use super::KeyRing;
+use crate::app::metrics::Metrics;
 
 /// A file is read again after so long: soon enough for a person who waits for it.
 const FILE_EVERY: Duration = Duration::from_secs(5);
@@ -101,6 +102,7 @@ pub(in crate::app) async fn keep(
     ring: Arc<KeyRing>,
     source: Source,
     readiness: Readiness,
+    metrics: Arc<Metrics>,
     stop: Stop,
 ) -> anyhow::Result<()> {
     let mut reader = Reader::new(source)?;
@@ -115,6 +117,7 @@ pub(in crate::app) async fn keep(
         };
         let next = match read {
             Ok(keys) => {
+                metrics.front.keys_read();
                 told.clear();
                 backoff.reset();
                 if let Some(keys) = keys {
@@ -126,6 +129,7 @@ pub(in crate::app) async fn keep(
                 reader.every()
             }
             Err(error) => {
+                metrics.front.keys_unread.inc();
                 let error = error.to_string();
                 if told != error {
                     tracing::warn!(error, "keys cannot be read, going on with those there are");

@@ -1,6 +1,8 @@
 //! Connections to the port for terminals, and what is refused there.
 
-use prometheus::{IntCounter, IntGauge};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus::{Gauge, IntCounter, IntGauge};
 use wardlink_service::metrics::Section;
 
 use wardlink_identity::TokenError;
@@ -14,6 +16,9 @@ pub(in crate::app) struct FrontMetrics {
     pub(in crate::app) connections: IntGauge,
     /// Times that a session sent too much and was not read for a while.
     pub(in crate::app) paused: IntCounter,
+    /// Times that the keys for tokens could not be read.
+    pub(in crate::app) keys_unread: IntCounter,
+    keys_at: Gauge,
     refused: [IntCounter; Refusal::REASONS.len()],
     tokens: [IntCounter; TokenError::REASONS.len()],
 }
@@ -24,13 +29,24 @@ impl FrontMetrics {
         let paused = "Times that a session sent more than its rates and was not read for a while.";
         let refused =
             "Terminals that were refused in their handshake or at their first frame, by reason.";
+        let keys_unread = "Times that the keys for tokens could not be read.";
+        let keys_at = "When the keys for tokens were read last, since 1970; 0: not yet.";
         let tokens = "Tokens that do not count, by reason.";
         Self {
             tokens: bs.counters("tokens_refused_total", tokens, "reason", TokenError::REASONS),
+            keys_unread: bs.counter("keys_unread_total", keys_unread),
+            keys_at: bs.float_gauge("keys_read_time_seconds", keys_at),
             connections: bs.gauge("connections", connections),
             paused: bs.counter("session_pauses_total", paused),
             refused: bs.counters("handshakes_refused_total", refused, "reason", Refusal::REASONS),
         }
+    }
+
+    /// The keys for tokens have been read just now.
+    pub(in crate::app) fn keys_read(&self) {
+        // A clock before 1970 reads as never.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.keys_at.set(now.as_secs_f64().floor());
     }
 
     /// A terminal's handshake, or its first frame, was refused.

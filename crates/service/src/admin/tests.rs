@@ -13,6 +13,7 @@ use crate::stop::{self, Trigger};
 struct Port {
     address: SocketAddr,
     readiness: Readiness,
+    dropped: IntCounter,
     /// The process's stop signal.
     process: Trigger,
     /// The admin port's own.
@@ -26,8 +27,10 @@ async fn open(routes: Routes) -> Port {
     let (process, stopping) = stop::channel();
     let (last, stop) = stop::channel();
     let readiness = Readiness::new(stopping, &["store", "view"]);
-    let serving = tokio::spawn(serve(listener, routes, readiness.clone(), stop));
-    Port { address, readiness, process, last, serving }
+    let dropped = IntCounter::new("dropped", "Dropped.").expect("a name");
+    let serving = serve(listener, routes, readiness.clone(), dropped.clone(), stop);
+    let serving = tokio::spawn(serving);
+    Port { dropped, address, readiness, process, last, serving }
 }
 
 impl Port {
@@ -160,6 +163,7 @@ async fn who_holds_connections_open_keeps_no_probe_out() {
     }
     assert!(port.request("GET /livez").await.ends_with("ok\n"));
     // The oldest made room, and nobody else.
+    assert_eq!(port.dropped.get(), 1);
     let oldest = idle.remove(0);
     assert_eq!(all(oldest).await, "");
     let mut youngest = idle.pop().expect("a connection");
