@@ -91,7 +91,7 @@ pub(super) struct FrontSettings {
     #[arg(value_parser = parse_number::<NonZeroU32>)]
     session_rate: NonZeroU32,
 
-    /// Bytes that a session may send in a second, likewise
+    /// Bytes that a session, or a caller over HTTP, may send in a second, likewise
     #[arg(long, env = "WARDLINK_SESSION_BYTES_RATE", value_name = "BYTES")]
     #[arg(default_value = "1048576", value_parser = parse_bytes)]
     session_bytes_rate: NonZeroU32,
