@@ -23,12 +23,24 @@ pub(super) struct Metered<S> {
     /// Bytes in a second.
     rate: NonZeroU32,
     bucket: Bucket,
+    /// So many bytes may still be read; `None`: any number.
+    left: Option<usize>,
     paused: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Metered<S> {
     pub(super) fn new(inner: S, rate: NonZeroU32) -> Self {
-        Self { inner, rate, bucket: Bucket::full(Instant::now()), paused: None }
+        Self { inner, rate, bucket: Bucket::full(Instant::now()), left: None, paused: None }
+    }
+
+    /// Fails to read once about so many more bytes were read; `None`: never.
+    pub(super) fn bound(&mut self, bytes: Option<usize>) {
+        self.left = bytes;
+    }
+
+    /// Whether reading has failed, or will, for that reason.
+    pub(super) fn is_over(&self) -> bool {
+        self.left == Some(0)
     }
 }
 
@@ -42,11 +54,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
             ready!(pause.as_mut().poll(cx));
             self.paused = None;
         }
+        if self.left == Some(0) {
+            return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         let (now, rate) = (Instant::now(), self.rate);
         let bytes = u32::try_from(buf.filled().len() - before).unwrap_or(u32::MAX);
         self.bucket.take(bytes, rate, now);
+        self.left = self.left.map(|left| left.saturating_sub(bytes as usize));
         if self.bucket.used(now) > BURST {
             self.paused = Some(Box::pin(sleep_until(self.bucket.used_at_most(BURST))));
         }
@@ -122,5 +138,20 @@ mod tests {
             assert_eq!(begun.elapsed(), Duration::ZERO);
             tokio::time::advance(Duration::from_millis(100)).await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_bound_ends_reading_and_can_be_taken_away() {
+        let (mut writer, reader) = duplex(1 << 10);
+        writer.write_all(&[7; 300]).await.unwrap();
+        let mut metered = Metered::new(reader, NonZeroU32::MAX);
+        metered.bound(Some(150));
+        let mut bytes = [0; 100];
+        metered.read_exact(&mut bytes).await.unwrap();
+        assert!(!metered.is_over());
+        metered.read_exact(&mut bytes).await.unwrap();
+        assert!(metered.is_over() && metered.read(&mut bytes).await.is_err());
+        metered.bound(None);
+        metered.read_exact(&mut bytes).await.unwrap();
     }
 }

@@ -23,7 +23,7 @@ use wardlink_tls::Stream;
 use wardlink_wire::terminal::{BadUp, Down, TERMINAL_FRAME_MAX_BYTES, TerminalError, Up};
 use wardlink_wire::{CloseCode, Outcome, SessionId};
 
-use self::greet::greet;
+use self::greet::{READ_MAX_BYTES, greet};
 use self::standing::Standing;
 use super::auth::{Auth, Holder};
 use super::front::{Arrival, Front};
@@ -99,7 +99,10 @@ pub(super) async fn serve(mut socket: Socket, arrival: Arrival, front: Arc<Front
 /// Who a terminal is that has not said so in its handshake. `None`: the connection is done.
 async fn known(socket: &mut Socket, front: &Front) -> Option<Holder> {
     let Auth::Jwt(keys) = &front.auth else { return None };
-    match greet(socket, keys).await {
+    socket.get_mut().bound(Some(READ_MAX_BYTES));
+    let greeted = greet(socket, keys).await;
+    socket.get_mut().bound(None);
+    match greeted {
         Ok(Some(holder)) => Some(holder),
         // The library has queued the answer to a close frame.
         Ok(None) => {

@@ -121,6 +121,10 @@ async fn nothing_is_taken_before_the_token() -> anyhow::Result<()> {
         raw.send(send_frame("late", "H1-A2-pump", "late")).await;
         sent_away(&mut raw, 4501, why).await.context(what)?;
     }
+    // The beginning of one is enough: the rest is not waited for, nor held.
+    let mut raw = Raw::open(gate.bs().port(), OTHER, "").await?;
+    raw.write(&Frame::text("x".repeat(60_000)).bytes()[..20_000]).await;
+    sent_away(&mut raw, 4501, large).await.context("a third of a frame of 60 KB")?;
     // One that is beyond every bound of the port.
     let mut raw = Raw::open(gate.bs().port(), OTHER, "").await?;
     raw.send(Frame::text("x".repeat(100_000))).await;

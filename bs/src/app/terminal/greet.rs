@@ -17,6 +17,9 @@ use crate::app::front::Refusal;
 const TOKEN: Duration = Duration::from_secs(10);
 /// The first frame, in bytes: the largest token and what is around it.
 const FRAME_MAX_BYTES: usize = TOKEN_MAX_BYTES + 256;
+/// What is read until it is whole, in bytes: itself, the control frames before it, and what fragments
+/// need. The library would hold a frame of 66 KiB for whoever sends one.
+pub(super) const READ_MAX_BYTES: usize = 16 * 1_024;
 /// Control frames before it; a proxy may ping meanwhile.
 const CONTROLS_MAX: usize = 16;
 
@@ -76,13 +79,16 @@ pub(super) async fn greet(socket: &mut Socket, keys: &KeyRing) -> Result<Option<
     }
 }
 
+/// What a first frame is told that could hold no token.
+const TOO_LARGE: &str = "the first frame is too large for a token";
+
 /// The token of the first frame. `None`: the terminal has left.
 async fn first(socket: &mut Socket) -> Result<Option<String>, (CloseCode, &'static str)> {
     let bad = |problem| Err((CloseCode::BadIdentity, problem));
     for _ in 0..CONTROLS_MAX {
         match socket.next().await {
             Some(Ok(Message::Text(text))) if text.len() > FRAME_MAX_BYTES => {
-                return bad("the first frame is too large for a token");
+                return bad(TOO_LARGE);
             }
             Some(Ok(Message::Text(text))) => match Up::decode(&text) {
                 Ok(Up::Token(token)) => return Ok(Some(token.0)),
@@ -98,6 +104,7 @@ async fn first(socket: &mut Socket) -> Result<Option<String>, (CloseCode, &'stat
             Some(Err(error)) if wardlink_link::is_broken_protocol(&error) => {
                 return Err((CloseCode::ProtocolError, "the first frame breaks the protocol"));
             }
+            Some(Err(_)) if socket.get_ref().is_over() => return bad(TOO_LARGE),
             Some(Ok(Message::Close(_) | Message::Frame(_)) | Err(_)) | None => return Ok(None),
         }
     }
