@@ -1,6 +1,8 @@
 //! Settings of `wardlink-ms`: flags, and environment variables of the same names. Only this
 //! module reads them.
 
+mod store;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -15,8 +17,8 @@ use wardlink_service::settings::{
 
 use wardlink_tls::{Acceptor, CertificateFiles, TlsError, line};
 
+use self::store::StoreSettings;
 use crate::app::{Config, Indexes, LinkIdentity};
-use crate::store::StoreUri;
 
 /// How BSs show that they belong to this cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -65,18 +67,8 @@ pub struct Settings {
     #[command(flatten)]
     accept: AcceptSettings,
 
-    /// `embedded:DIR`, or a mongodb:// or mongodb+srv:// URI without a password.
-    #[arg(
-        long,
-        env = "WARDLINK_STORE",
-        default_value = "embedded:./wardlink-data",
-        conflicts_with = "store_file"
-    )]
-    store: StoreUri,
-
-    /// File that holds the URI of the store, for one with a password.
-    #[arg(long, env = "WARDLINK_STORE_FILE", value_name = "FILE")]
-    store_file: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreSettings,
 
     /// Life of a stored message, and the most that a sender may ask for (whole seconds).
     #[arg(long, env = "WARDLINK_MESSAGE_TTL", default_value = "10m", value_parser = parse_positive_duration)]
@@ -118,21 +110,7 @@ impl Settings {
     pub fn config(self) -> Result<Config, BadSetting> {
         let identity = self.identity()?;
         let acceptor = self.acceptor()?;
-        let store = match self.store_file {
-            None if self.store.has_password() => {
-                return Err(BadSetting::new(
-                    "--store",
-                    "holds a password, which every user of this machine could read: put the URI \
-                     into a file and name it with --store-file",
-                ));
-            }
-            None => self.store,
-            Some(file) => std::fs::read_to_string(&file)
-                .map_err(|error| BadSetting::new("--store-file", error.to_string()))?
-                .trim()
-                .parse()
-                .map_err(|error: String| BadSetting::new("--store-file", error))?,
-        };
+        let (store, names, store_tls_ca) = self.store.place()?;
         let whole = self.message_ttl.subsec_nanos() == 0;
         let ttl = u32::try_from(self.message_ttl.as_secs()).ok().filter(|ttl| whole && *ttl > 0);
         let ttl = ttl.ok_or_else(|| {
@@ -146,6 +124,8 @@ impl Settings {
             accept: self.accept.rate(),
             admin_listen: Some(self.admin.admin_listen),
             store,
+            names,
+            store_tls_ca,
             indexes: self.indexes,
             message_ttl_s: ttl,
             mailbox_max: self.mailbox_max as usize,
@@ -192,6 +172,7 @@ mod tests {
     use wardlink_service::settings::parse_from;
 
     use super::*;
+    use crate::store::mongodb::Names;
 
     fn config(flags: &[&str]) -> Result<Config, String> {
         let flags = std::iter::once("wardlink-ms").chain(flags.iter().copied());
@@ -232,6 +213,43 @@ mod tests {
             let text = config(flags).unwrap_err();
             assert!(text.contains(expected), "{flags:?}: {text}");
             assert!(!text.contains("short"), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_and_authorities_of_the_store_are_checked_at_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let empty = dir.path().join("empty.crt");
+        std::fs::write(&empty, "no certificate").unwrap();
+        let empty = empty.to_str().unwrap();
+        let open = ["--link-auth", "none", "--listen", "127.0.0.1:0"];
+        let mongo = [&open[..], &["--store", "mongodb://127.0.0.1/in-uri"]].concat();
+        let named = ["--store-database", "ward", "--registry-collection", "who_is_where"];
+        let good = config(&[&mongo[..], &named].concat()).unwrap();
+        let registry = "who_is_where".to_owned();
+        let database = Some("ward".to_owned());
+        assert_eq!(good.names, Names { database, registry, ..Names::default() });
+        assert_eq!(config(&mongo).unwrap().names, Names::default());
+        for (flags, expected) in [
+            (&["--store-database", "a.b"][..], "--store-database <NAME>': expected 1 to 63"),
+            (&["--store-database", "admin"], "MongoDB's own"),
+            (&["--views-collection", "a$b"], "--views-collection <NAME>': expected 1 to 191"),
+            (&["--mailbox-collection", "system.mail"], "MongoDB's own"),
+            (&["--servers-collection", ""], "--servers-collection"),
+            (
+                &["--registry-collection", "x", "--mailbox-collection", "x"],
+                "expected four names, and x is there twice",
+            ),
+            (&["--views-collection", "msglists"], "msglists is there twice"),
+            (&["--store-tls-ca", "/nowhere/ca.crt"], "--store-tls-ca: /nowhere/ca.crt cannot be"),
+            (&["--store-tls-ca", empty], "--store-tls-ca: "),
+        ] {
+            let text = config(&[&mongo[..], flags].concat()).unwrap_err();
+            assert!(text.contains(expected), "{flags:?}: {text}");
+        }
+        for useless in [&named[..2], &named[2..], &["--store-tls-ca", empty]] {
+            let text = config(&[&open[..], useless].concat()).unwrap_err();
+            assert!(text.contains("has a use only with a store in MongoDB"), "{text}");
         }
     }
 

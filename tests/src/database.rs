@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use wardlink_ms::store::mongodb::{MongoStore, Names};
 use wardlink_ms::store::{OpTime, Store};
+use wardlink_tls::CertificateFiles;
 
 /// The program in its folder of the cache.
 const PROGRAM: &str = "secantusd-rs";
@@ -30,6 +31,7 @@ pub struct Database {
     dir: TempDir,
     port: u16,
     options: Vec<String>,
+    tls_ca: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -47,11 +49,27 @@ impl Database {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_with(options: &[&str]) -> anyhow::Result<Self> {
+        Self::run(options.iter().map(|option| (*option).to_owned()).collect(), None).await
+    }
+
+    /// As [`start`](Self::start), reached by TLS alone, with this certificate for 127.0.0.1 of the
+    /// authority in the file `ca`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_tls(own: &CertificateFiles, ca: PathBuf) -> anyhow::Result<Self> {
+        let files = [("--tls-cert-file", &own.cert), ("--tls-key-file", &own.key)];
+        let options = files.map(|(flag, file)| [flag.to_owned(), file.display().to_string()]);
+        Self::run(options.concat(), Some(ca)).await
+    }
+
+    async fn run(options: Vec<String>, tls_ca: Option<PathBuf>) -> anyhow::Result<Self> {
         let mut database = Self {
             program: program()?,
             dir: TempDir::with_prefix("wardlink-database-")?,
             port: 0,
-            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            options,
+            tls_ca,
             child: None,
         };
         for _ in 1..TRIES {
@@ -133,7 +151,8 @@ impl Database {
 
     async fn until_it_answers(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + START;
-        let store = MongoStore::open(&self.uri("admin"), Names::default()).await?;
+        let (names, tls_ca) = (Names::default(), self.tls_ca.clone());
+        let store = MongoStore::open(&self.uri("admin"), names, tls_ca).await?;
         while store.read_view(OpTime(0)).await.is_err() {
             let child = self.child.as_mut().context("the database was not started")?;
             if let Some(status) = child.try_wait()? {

@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use wardlink_ms::store::StoreUri;
+use wardlink_ms::store::mongodb::Names;
 use wardlink_service::settings::AcceptSettings;
 use wardlink_service::stop::{self, Trigger};
 use wardlink_tls::Acceptor;
@@ -288,6 +289,8 @@ impl Servers {
             accept: AcceptSettings::default().rate(),
             admin_listen: None,
             store: StoreUri::Embedded(data.path().to_owned()),
+            names: Names::default(),
+            store_tls_ca: None,
             indexes: wardlink_ms::app::Indexes::Ensure,
             message_ttl_s: 600,
             mailbox_max: 10_000,

@@ -170,6 +170,7 @@ async fn serve(
     warn_of_clear_text(&config);
     let mut core = CoreConfig::new(server, StartId(Uuid::new_v4()));
     core.drain_ms = u64::try_from(config.drain.as_millis()).unwrap_or(u64::MAX / 4);
+    core.body_max_bytes = config.front.max_body_bytes;
     let engine = Engine::new(core, readiness.clone(), metrics.clone(), events);
     let mut engine = tokio::spawn(engine.run(stop.clone()));
     let (dialling, dial_stop) = stop::channel();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use wardlink_identity::{ClaimNames, Keys, Rules};
 use wardlink_service::settings::{BadSetting, parse_duration, parse_number};
+use wardlink_wire::terminal::BODY_MAX_BYTES;
 
 use crate::app::{
     AuthConfig, BadOrigin, FrontConfig, KeyUrl, Origin, Origins, SessionRates, Source, read_file,
@@ -91,6 +92,12 @@ pub(super) struct FrontSettings {
     #[arg(value_parser = parse_number::<NonZeroU32>)]
     session_rate: NonZeroU32,
 
+    /// Largest body of a message that is taken from terminals and over HTTP, in bytes of its JSON
+    /// text, up to 65536
+    #[arg(long, env = "WARDLINK_MAX_BODY_BYTES", value_name = "BYTES")]
+    #[arg(default_value_t = BODY_MAX_BYTES as u32, value_parser = parse_body_bytes)]
+    max_body_bytes: u32,
+
     /// Bytes that a session, or a caller over HTTP, may send in a second, likewise
     #[arg(long, env = "WARDLINK_SESSION_BYTES_RATE", value_name = "BYTES")]
     #[arg(default_value = "1048576", value_parser = parse_bytes)]
@@ -121,7 +128,8 @@ impl FrontSettings {
         });
         let rates = SessionRates { frames: self.session_rate, bytes: self.session_bytes_rate };
         let max_terminals = self.max_terminals.get();
-        Ok(FrontConfig { auth: self.auth()?, origins, rates, max_terminals })
+        let max_body_bytes = self.max_body_bytes as usize;
+        Ok(FrontConfig { auth: self.auth()?, origins, rates, max_terminals, max_body_bytes })
     }
 
     fn auth(self) -> Result<AuthConfig, BadSetting> {
@@ -171,6 +179,12 @@ fn parse_origins(text: &str) -> Result<Origins, BadOrigin> {
     }
     let origins = text.split(',').map(|origin| origin.trim().parse());
     origins.collect::<Result<Vec<Origin>, _>>().map(Origins::Named)
+}
+
+fn parse_body_bytes(text: &str) -> Result<u32, String> {
+    let number: Option<u32> = text.parse().ok();
+    let number = number.filter(|number| (1..=BODY_MAX_BYTES).contains(&(*number as usize)));
+    number.ok_or_else(|| format!("expected a whole number from 1 to {BODY_MAX_BYTES}"))
 }
 
 fn parse_bytes(text: &str) -> Result<NonZeroU32, String> {

@@ -21,7 +21,7 @@ use std::collections::HashMap;
 
 use wardlink_defect::{Defect, planted};
 use wardlink_view::View;
-use wardlink_wire::terminal::{BODY_MAX_BYTES, Down, Limits, Up};
+use wardlink_wire::terminal::{BODY_MAX_BYTES, Down, Limits, Up, UpSend};
 use wardlink_wire::{CloseCode, Epoch, Outcome, Partition, Reason, ServerId, SessionId, StartId};
 
 use self::api::{Action, Counters, Event, LinkId, Millis};
@@ -63,6 +63,9 @@ pub struct Config {
     pub open_sends: usize,
     /// Bytes of bodies that this BS holds at most.
     pub open_bytes: usize,
+    /// Largest body that is taken from terminals and callers, in bytes: at most
+    /// [`BODY_MAX_BYTES`].
+    pub body_max_bytes: usize,
     /// At the stop, terminals are sent elsewhere within so long, in milliseconds.
     pub drain_ms: Millis,
     /// Posts that wait for a result at most.
@@ -83,6 +86,7 @@ impl Config {
             session_sends: 256,
             open_sends: 65_536,
             open_bytes: 64 << 20,
+            body_max_bytes: BODY_MAX_BYTES,
             drain_ms: 30_000,
             posts: 4_096,
             posts_of_one: 256,
@@ -229,11 +233,16 @@ impl Core {
 
     fn limits(&self) -> Limits {
         Limits {
-            body_bytes: BODY_MAX_BYTES as u32,
+            body_bytes: self.config.body_max_bytes as u32,
             open_sends: self.config.session_sends as u32,
             ttl_s: self.ttl_s,
             deadline_ms: self.config.deadline_ms,
         }
+    }
+
+    /// Whether a message is larger than this BS takes.
+    fn is_too_large(&self, send: &UpSend) -> bool {
+        send.body.len() > self.config.body_max_bytes
     }
 
     fn epoch(&self, partition: Partition) -> Epoch {

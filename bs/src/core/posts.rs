@@ -144,6 +144,9 @@ impl Core {
             results.count(Outcome::Rejected, Some(reason), None);
             actions.push(Action::Posted(request, Outcome::Rejected, Some(reason)));
         };
+        if self.is_too_large(&send) {
+            return refuse(&mut self.results, Reason::TooLarge);
+        }
         let key = (from, send.id.clone());
         if let Some(known) = self.posts.results.get(&key) {
             if known.content != self.posts.content(&send.to, &send.body) {

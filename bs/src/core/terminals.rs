@@ -166,7 +166,7 @@ impl Core {
         now: Millis,
         actions: &mut Vec<Action>,
     ) {
-        let full = self.is_full_for(&send);
+        let (full, too_large) = (self.is_full_for(&send), self.is_too_large(&send));
         let limit = self.config.session_sends;
         let Some(entry) = self.sessions.get_mut(&session) else { return };
         let mut refuse = |id, reason, actions: &mut Vec<Action>| {
@@ -174,6 +174,9 @@ impl Core {
             let result = Down::Result { id, outcome: Outcome::Rejected, reason: Some(reason) };
             actions.push(Action::Down(session, result));
         };
+        if too_large {
+            return refuse(send.id, Reason::TooLarge, actions);
+        }
         if let Some(order) = entry.open_send(&send.id) {
             // The open one's result answers both, if they are the same.
             if !self.up.is_same(order, &send) {

@@ -13,6 +13,7 @@ mod link;
 mod metrics;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +79,10 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// Where the store is.
     pub store: StoreUri,
+    /// Names in it, where it is MongoDB.
+    pub names: Names,
+    /// Authorities of MongoDB's certificate, in place of what the URI says.
+    pub store_tls_ca: Option<PathBuf>,
     /// Who makes the indexes.
     pub indexes: Indexes,
     /// Life of a message, in seconds.
@@ -231,7 +236,10 @@ async fn open(config: &Config, stop: &Stop) -> anyhow::Result<Option<Arc<dyn Sto
                 StoreUri::Embedded(dir) => {
                     Arc::new(EmbeddedStore::open(dir, config.message_ttl_s)?)
                 }
-                StoreUri::Mongo(uri) => Arc::new(MongoStore::open(uri, Names::default()).await?),
+                StoreUri::Mongo(uri) => {
+                    let (names, tls_ca) = (config.names.clone(), config.store_tls_ca.clone());
+                    Arc::new(MongoStore::open(uri, names, tls_ca).await?)
+                }
             };
             store.prepare(config.indexes == Indexes::Ensure, config.message_ttl_s).await?;
             Ok::<_, PrepareError>(store)

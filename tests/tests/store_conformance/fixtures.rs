@@ -48,7 +48,7 @@ pub(crate) async fn mongo() -> Fixture {
 }
 
 pub(crate) async fn open_mongo(uri: &str) -> MongoStore {
-    MongoStore::open(uri, Names::default()).await.unwrap()
+    MongoStore::open(uri, Names::default(), None).await.unwrap()
 }
 
 /// A name for a database that nobody else uses.

@@ -13,3 +13,4 @@ mod metrics;
 mod moving;
 mod plain;
 mod sessions;
+mod settings;

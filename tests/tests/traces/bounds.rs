@@ -132,6 +132,21 @@ fn a_business_server_refuses_what_it_cannot_hold() {
     assert_eq!(bs.told(&two, "m11"), None);
 }
 
+#[test]
+fn a_body_above_the_bound_of_a_business_server_is_too_large_and_the_bound_is_told() {
+    let mut bs = Bs::with(|config| config.body_max_bytes = 6);
+    let link = bs.link(1, &view(5, 1, 1));
+    let session = Session::new(1);
+    bs.connect(&session, true);
+    bs.pass(3_000, &[link]);
+    assert_eq!(bs.limits(&session).map(|limits| limits.body_bytes), Some(6));
+    bs.send(&session, "1234");
+    bs.send(&session, "12345");
+    assert_eq!(bs.told(&session, "1234"), None);
+    assert_eq!(bs.told(&session, "12345"), Some(Outcome::Rejected));
+    assert_eq!(bs.send_ids(link), ["1234"]);
+}
+
 fn ack_of(deliver: &Deliver, session: &Session, expired: bool) -> ToMs {
     let Deliver { epoch, stamp, .. } = *deliver;
     ToMs::Ack(Ack { epoch, end: b(), session: session.id, stamp, expired })

@@ -9,7 +9,7 @@ use wardlink_bs::core::{Config, Core, TICK_MS};
 use wardlink_view::View;
 use wardlink_view::change::{Next, enter, found};
 use wardlink_wire::link::{Deliver, Known, Registered, Send, SendResult, ToBs, ToMs, Welcome};
-use wardlink_wire::terminal::{Down, DownMessage, Up, UpSend};
+use wardlink_wire::terminal::{Down, DownMessage, Limits, Up, UpSend};
 use wardlink_wire::{
     CloseCode, Epoch, MsId, Outcome, Partition, Reason, SessionId, Stamp, StartId, ViewNumber,
 };
@@ -301,6 +301,15 @@ impl Bs {
     /// Sends without a result.
     pub(crate) fn open_sends(&self) -> usize {
         self.core.open_sends()
+    }
+
+    /// What a session was told of its limits.
+    pub(crate) fn limits(&self, session: &Session) -> Option<Limits> {
+        let down = self.down.get(&session.id)?;
+        down.iter().find_map(|down| match down {
+            Down::Welcome { limits, .. } => Some(*limits),
+            _ => None,
+        })
     }
 
     /// Whether a terminal was welcomed.

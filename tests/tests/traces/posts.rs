@@ -181,3 +181,13 @@ fn a_post_and_a_terminal_of_the_same_end_share_no_results() {
     bs.result(link, 5, 2, Outcome::Delivered);
     assert_eq!(bs.answers(1), [(Outcome::Delivered, None)]);
 }
+
+#[test]
+fn a_posted_body_above_the_bound_is_too_large_and_not_sent() {
+    let mut bs = Bs::with(|config| config.body_max_bytes = 6);
+    let link = bs.link(1, &view(5, 1, 1));
+    post(&mut bs, 1, "m1", "12345");
+    assert_eq!(bs.answers(1), [(Outcome::Rejected, Some(Reason::TooLarge))]);
+    post(&mut bs, 2, "m1", "1234");
+    assert_eq!(bs.send_ids(link), ["m1"], "what was refused has used no id");
+}

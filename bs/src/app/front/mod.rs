@@ -35,6 +35,7 @@ use tokio::time::{Instant, sleep, timeout};
 use wardlink_identity::{Rules, TokenError};
 use wardlink_service::stop::Stop;
 use wardlink_tls::Acceptor;
+use wardlink_wire::terminal::BODY_MAX_BYTES;
 
 pub use self::origin::{BadOrigin, Origin, Origins};
 pub(super) use self::query::Query;
@@ -81,6 +82,8 @@ pub struct FrontConfig {
     pub rates: SessionRates,
     /// Connections at a time.
     pub max_terminals: usize,
+    /// Largest body of a message, in bytes.
+    pub max_body_bytes: usize,
 }
 
 /// How it is found out who somebody is.
@@ -108,6 +111,7 @@ impl FrontConfig {
             origins: Origins::Loopback,
             rates: SessionRates::default(),
             max_terminals: Self::MAX_TERMINALS,
+            max_body_bytes: BODY_MAX_BYTES,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use wardlink_bs::app::Playground;
 use wardlink_ms::store::StoreUri;
+use wardlink_ms::store::mongodb::Names;
 use wardlink_service::readiness::Readiness;
 use wardlink_service::settings::AcceptSettings;
 use wardlink_service::stop::Trigger;
@@ -54,6 +55,8 @@ impl Servers {
             accept: AcceptSettings::default().rate(),
             admin_listen: Some(admin),
             store: StoreUri::Embedded(data.to_owned()),
+            names: Names::default(),
+            store_tls_ca: None,
             indexes: wardlink_ms::app::Indexes::Ensure,
             message_ttl_s: MESSAGE_TTL_S,
             mailbox_max: 10_000,

@@ -1,11 +1,12 @@
 //! Opens the client: what of the URI is kept, and which limits every call has.
 
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use ::mongodb::Client;
 use ::mongodb::error::ErrorKind;
-use ::mongodb::options::ClientOptions;
+use ::mongodb::options::{ClientOptions, Tls, TlsOptions};
 
 use super::{MongoStore, Names};
 use crate::store::PrepareError;
@@ -28,14 +29,24 @@ impl MongoStore {
     /// Of the URI everything counts but read preference, concerns and retries: reads are of the
     /// primary, all is majority, and a write whose answer is lost is never repeated by the driver.
     ///
+    /// With `tls_ca` all connections are TLS, and that file of authorities counts in place of what
+    /// the URI names and of those that come with the driver. It is read once.
+    ///
     /// # Errors
     /// A URI that cannot be used (final), or a name that does not resolve (may succeed later).
     /// The text holds no password.
-    pub async fn open(uri: &str, names: Names) -> Result<Self, PrepareError> {
+    pub async fn open(
+        uri: &str,
+        names: Names,
+        tls_ca: Option<PathBuf>,
+    ) -> Result<Self, PrepareError> {
         let mut options = ClientOptions::parse(uri).await.map_err(|error| PrepareError {
             retry: matches!(*error.kind, ErrorKind::DnsResolve { .. } | ErrorKind::Io(_)),
             text: format!("store URI cannot be used: {}", without_secret(&error.to_string(), uri)),
         })?;
+        if let Some(ca) = tls_ca {
+            options.tls = Some(Tls::Enabled(with_authorities(options.tls.take(), ca)?));
+        }
         options.retry_writes = Some(false);
         options.retry_reads = Some(false);
         options.selection_criteria = None;
@@ -59,6 +70,22 @@ impl MongoStore {
             epoch: Instant::now(),
         })
     }
+}
+
+/// What the URI says of TLS, with these authorities.
+fn with_authorities(in_uri: Option<Tls>, ca: PathBuf) -> Result<TlsOptions, PrepareError> {
+    let mut options = match in_uri {
+        None => TlsOptions::default(),
+        Some(Tls::Enabled(options)) => options,
+        Some(_) => {
+            return Err(PrepareError {
+                text: "store URI says tls=false, and a file of authorities is given".to_owned(),
+                retry: false,
+            });
+        }
+    };
+    options.ca_file_path = Some(ca);
+    Ok(options)
 }
 
 /// `text` without the user part of `uri`, in case the driver repeated it.
@@ -88,13 +115,31 @@ mod tests {
             "mongodb://user:s3cr3t/x@host:99999/db",
             "mongodb://user:s3cr3t@host/db?authMechanism=s3cr3t",
         ] {
-            if let Err(error) = MongoStore::open(uri, Names::default()).await {
+            if let Err(error) = MongoStore::open(uri, Names::default(), None).await {
                 assert!(!format!("{error} {error:?}").contains("s3cr3t"), "{error}");
                 assert!(!error.retry);
             }
         }
-        let store = MongoStore::open("mongodb://user:s3cr3t@127.0.0.1:1/db", Names::default());
+        let uri = "mongodb://user:s3cr3t@127.0.0.1:1/db";
+        let store = MongoStore::open(uri, Names::default(), None);
         let shown = format!("{:?}", store.await.expect("a good URI"));
         assert!(!shown.contains("s3cr3t") && shown.contains("\"db\""), "{shown}");
+    }
+
+    #[test]
+    fn given_authorities_count_in_place_of_those_in_the_uri_and_need_tls() {
+        let ca = || PathBuf::from("given.crt");
+        let of_uri = TlsOptions::builder()
+            .ca_file_path(PathBuf::from("other.crt"))
+            .allow_invalid_certificates(false)
+            .build();
+        for in_uri in [None, Some(Tls::Enabled(of_uri))] {
+            let kept = in_uri.is_some().then_some(false);
+            let options = with_authorities(in_uri, ca()).unwrap();
+            assert_eq!(options.ca_file_path, Some(ca()));
+            assert_eq!(options.allow_invalid_certificates, kept, "the rest stays as it was");
+        }
+        let error = with_authorities(Some(Tls::Disabled), ca()).unwrap_err();
+        assert!(!error.retry && error.to_string().contains("tls=false"), "{error}");
     }
 }

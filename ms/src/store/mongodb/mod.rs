@@ -9,6 +9,7 @@ mod connect;
 mod delete;
 mod indexes;
 mod mailbox;
+mod names;
 mod page;
 mod rows;
 mod servers;
@@ -23,37 +24,11 @@ use async_trait::async_trait;
 use wardlink_view::View;
 use wardlink_wire::{EndId, ServerId, SessionId};
 
+pub use self::names::{Names, parse_collection, parse_database};
 use super::{
     Append, Appended, Applied, DocKey, MailboxRead, MailboxSize, OpTime, Page, PrepareError,
     Renewal, Renewed, Reply, Row, Store, StoreError, StoreResult, ViewChange,
 };
-
-/// Names of the database and of its collections.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names {
-    /// The database. `None`: the one in the URI, else `wardlink`.
-    pub database: Option<String>,
-    /// Who is where.
-    pub registry: String,
-    /// Messages that wait.
-    pub mailbox: String,
-    /// When each BS was last seen linked.
-    pub servers: String,
-    /// The view.
-    pub views: String,
-}
-
-impl Default for Names {
-    fn default() -> Self {
-        Self {
-            database: None,
-            registry: "wsendmaps".into(),
-            mailbox: "msglists".into(),
-            servers: "wsservers".into(),
-            views: "wsviews".into(),
-        }
-    }
-}
 
 /// [`Store`] on MongoDB. Cheap to share; its connections close when the last user drops it.
 pub struct MongoStore {
