@@ -23,7 +23,7 @@ SHELL_SCRIPTS = find . \( -name target -o -name .git \) -prune -o -type f -exec 
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: toolchain ## One MS and two BSs on this machine, until Ctrl-C
@@ -38,6 +38,14 @@ demo: toolchain ## Real processes, killed and restarted while messages flow
 .PHONY: test
 test: toolchain ## All tests, the fast ones first (SEEDS=n for more simulation)
 	SEEDS=$(SEEDS) scripts/test
+
+.PHONY: test-operator
+test-operator: toolchain ## The operator on a Kubernetes API server of this machine's own
+	tests/cluster/run operator
+
+.PHONY: test-cluster
+test-cluster: toolchain ## Pods on nodes of this machine's own (root), or of KUBECONFIG's cluster
+	tests/cluster/run nodes
 
 .PHONY: lint
 lint: toolchain ## Formatting, clippy, licences and sources, unused dependencies, shell scripts, units

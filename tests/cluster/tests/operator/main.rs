@@ -1,0 +1,3 @@
+//! Tests that need a control plane but no nodes: `make test-operator` brings one up.
+
+mod lab;
