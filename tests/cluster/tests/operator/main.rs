@@ -1,3 +1,4 @@
 //! Tests that need a control plane but no nodes: `make test-operator` brings one up.
 
 mod lab;
+mod rules;
