@@ -81,6 +81,18 @@ impl Audit {
         Ok(Mark(self.write_mark().await?.1))
     }
 
+    /// All that was answered since the API server started, by anybody.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn all(&self) -> anyhow::Result<Vec<Entry>> {
+        let text = self.read(0, None)?;
+        // The last line may not be whole yet.
+        let whole = text.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+        let lines = text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(entry).collect()
+    }
+
     /// All that was answered since the mark, by anybody.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ mod cluster;
 mod faults;
 mod kubelet;
 mod namespace;
+mod operator;
 mod proxy;
 mod wait;
 
@@ -34,5 +35,6 @@ pub use self::cluster::{Cluster, Output};
 pub use self::faults::{Answer, Fault};
 pub use self::kubelet::{Kubelet, Play};
 pub use self::namespace::{Namespace, Security};
+pub use self::operator::{OPERATOR_ACCOUNT, Operator, SERVER_IMAGES, install_crd, program, rights};
 pub use self::proxy::Proxy;
 pub use self::wait::{PATIENCE, eventually};

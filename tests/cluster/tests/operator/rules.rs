@@ -3,9 +3,7 @@
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use wardlink_cluster_tests::{Cluster, Namespace, PATIENCE, Security};
-
-const CRD: &str = include_str!("../../../../crds/wardlink.dev_messagingclusters.yaml");
+use wardlink_cluster_tests::{Cluster, Namespace, PATIENCE, Security, install_crd};
 
 /// What becomes of an object.
 enum Expect {
@@ -262,13 +260,6 @@ fn rows() -> Vec<(Value, Expect)> {
         );
     }
     rows
-}
-
-async fn install_crd(cluster: &Cluster) -> anyhow::Result<()> {
-    cluster.apply(CRD).await?;
-    let wait = ["wait", "--for=condition=Established", "--timeout=30s"];
-    let crd = ["crd/messagingclusters.wardlink.dev"];
-    cluster.kubectl(&[&wait[..], &crd[..]].concat()).await?.ok().map(drop)
 }
 
 /// Applies and compares. `what` is shown where it is not as expected.
