@@ -181,6 +181,9 @@ pub struct StorageReport {
     pub message: String,
     /// Life of a stored message, in seconds, that the TTL index has now, where it was seen.
     pub index_ttl_seconds: Option<i32>,
+    /// Life of a stored message, in seconds, that the Message Servers are to be told now: in the
+    /// order of changes, see `storage::ttl_order`.
+    pub server_message_ttl_seconds: i32,
 }
 
 /// What keeps the operator from writing what it wants. A user must act on those that are
