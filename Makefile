@@ -47,6 +47,10 @@ test-operator: toolchain ## The operator on a Kubernetes API server of this mach
 test-cluster: toolchain ## Pods on nodes of this machine's own (root), or of KUBECONFIG's cluster
 	tests/cluster/run nodes
 
+.PHONY: images
+images: toolchain ## An image of each server as an OCI archive, in target/images
+	images/build
+
 .PHONY: lint
 lint: toolchain ## Formatting, clippy, licences and sources, unused dependencies, shell scripts, units
 	cargo fmt --all -- --check
