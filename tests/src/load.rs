@@ -59,7 +59,8 @@ pub struct LoadPlan {
     pub burst: usize,
     /// Business Servers, tried in turn by every terminal, each from another one on.
     pub urls: Vec<String>,
-    /// Where tokens come from, if the servers want any.
+    /// Where tokens come from, if the servers want any. A target that wanders asks for one each
+    /// time that it comes back.
     pub tokens: Option<Tokens>,
 }
 
@@ -95,11 +96,16 @@ impl LoadPlan {
         urls
     }
 
+    fn identity(&self, end: &EndId) -> Identity {
+        match &self.tokens {
+            Some(Tokens(source)) => Identity::Bearer(source(end)),
+            None => Identity::default(),
+        }
+    }
+
     fn config(&self, end: EndId, i: usize) -> ClientConfig {
         let mut config = ClientConfig::new(String::new(), end);
-        if let Some(Tokens(source)) = &self.tokens {
-            config.identity = Identity::Bearer(source(&config.end));
-        }
+        config.identity = self.identity(&config.end);
         config.urls = self.urls_from(i);
         config.backoff_max = Duration::from_millis(500);
         config
@@ -154,7 +160,8 @@ impl Load {
             let config = plan.config(stream.to.clone(), at);
             self.targets.spawn(target::client(stream.clone(), config, phase.clone()));
         } else {
-            let raw = target::Raw::new(stream.clone(), plan.urls_from(at), phase.clone());
+            let identity = plan.identity(&stream.to);
+            let raw = target::Raw::new(stream.clone(), plan.urls_from(at), identity, phase.clone());
             self.targets.spawn(raw.run(!stays));
         }
         let config = plan.config(stream.from.clone(), i);

@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
-use wardlink_client::{Client, ClientConfig, Closed, Connection, Status, Target};
+use wardlink_client::{Client, ClientConfig, Closed, Connection, Identity, Status, Target};
 use wardlink_wire::terminal::{Down, Up};
 use wardlink_wire::{ClientId, CloseCode, SessionId};
 
@@ -63,6 +63,7 @@ pub(super) struct Raw {
     stream: Arc<Stream>,
     urls: Vec<String>,
     phase: watch::Receiver<Phase>,
+    identity: Identity,
     client: ClientId,
     n: u64,
     rng: SmallRng,
@@ -72,10 +73,12 @@ impl Raw {
     pub(super) fn new(
         stream: Arc<Stream>,
         urls: Vec<String>,
+        identity: Identity,
         phase: watch::Receiver<Phase>,
     ) -> Self {
         let rng = SmallRng::seed_from_u64(stream.index as u64);
-        Self { stream, urls, phase, client: ClientId::from_uuid(Uuid::new_v4()), n: 0, rng }
+        let client = ClientId::from_uuid(Uuid::new_v4());
+        Self { stream, urls, phase, identity, client, n: 0, rng }
     }
 
     /// Takes messages until the load ends. One that wanders leaves and comes back, while the load
@@ -93,6 +96,7 @@ impl Raw {
             let url = self.urls[self.n as usize % self.urls.len()].clone();
             self.n += 1;
             let mut target = Target::new(url, self.stream.to.clone());
+            target.identity = self.identity.clone();
             target.client = Some((self.client.clone(), self.n));
             if let Ok(connection) = Connection::connect(&target).await {
                 self.stream.record().target_at = Some(target.url);
