@@ -8,6 +8,16 @@ cache=${WARDLINK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/wardlink}
 # say TEXT: to stderr, because stdout carries a script's result.
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
+# minutes SECONDS: for people.
+minutes() { printf '%d:%02d min' $(($1 / 60)) $(($1 % 60)); }
+
+# counts FILE: the sum of the closing lines of Rust's test runner in it.
+counts() {
+    sed -nE 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored.*/\1 \2 \3/p' "$1" \
+        | awk '{ passed += $1; failed += $2; skipped += $3 }
+            END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped }'
+}
+
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # locked NAME COMMAND...: one run at a time on this machine, where flock exists.
