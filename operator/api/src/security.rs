@@ -104,11 +104,11 @@ pub struct NetworkPolicy {
     pub mode: NetworkPolicyMode,
     /// Who may connect as a terminal. Without it everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
+    #[schemars(length(min = 1, max = 32))]
     pub terminals_from: Option<Vec<NetworkPolicyPeer>>,
     /// Who may read metrics and health. Without it everybody in the Kubernetes cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
+    #[schemars(length(min = 1, max = 32))]
     pub metrics_from: Option<Vec<NetworkPolicyPeer>>,
 }
 

@@ -199,10 +199,12 @@ fn rows() -> Vec<(Value, Expect)> {
         ),
         (json!({"linkAuthentication": {"mode": "None"}}), Refused("supported values")),
         (
-            json!({"networkPolicy": {"mode": "Disabled", "terminalsFrom": []}}),
+            json!({"networkPolicy": {"mode": "Disabled", "terminalsFrom": [{"podSelector": {}}]}}),
             Refused("terminalsFrom and metricsFrom need mode Enabled"),
         ),
         (json!({"networkPolicy": {"terminalsFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}}), Taken),
+        // To Kubernetes an empty list of peers is everybody; whoever writes one means nobody.
+        (json!({"networkPolicy": {"terminalsFrom": []}}), Refused("should have at least 1 items")),
         (json!({"tls": {"terminals": {}}}), Refused("secretName: Required value")),
         (json!({"tls": {"terminals": {"secretName": "t"}, "links": {"secretName": "l"}}}), Taken),
         (
