@@ -1,4 +1,5 @@
 //! Tests that need a control plane but no nodes: `make test-operator` brings one up.
 
+mod chart;
 mod lab;
 mod rules;
