@@ -95,15 +95,19 @@ pub struct DesiredInputs<'a> {
     pub cluster: &'a MessagingCluster,
     /// Images of both tiers.
     pub images: &'a Images,
-    /// Hash of the content of each Secret key that pods read only at start (the URI of MongoDB,
-    /// its authority). A key that is missing has no entry: what waits for it keeps its last
-    /// template.
+    /// Hash of the content of each Secret key that pods read only at start
+    /// ([`mongodb_uri`](crate::secrets::mongodb_uri) and
+    /// [`mongodb_ca`](crate::secrets::mongodb_ca)). For a key that is missing now the caller gives
+    /// the hash that the running template has
+    /// ([`known_content`](crate::desired::known_content)), so that nothing restarts.
     pub content: &'a BTreeMap<SecretKeyRef, String>,
     /// Life of a stored message that the Message Servers are told, see `storage`'s order of
     /// changes.
     pub server_message_ttl_seconds: i32,
     /// Wanted pods of each tier's Deployment as they are now, if it is there.
     pub replicas_now: Tiers<Option<i32>>,
+    /// Name of the ClusterRole that lets Message Servers review tokens. The operator's setting.
+    pub token_review_role: &'a str,
 }
 
 /// The desired children of one cluster.

@@ -102,9 +102,27 @@ pub fn review_binding(namespace: &str, cluster: &str) -> String {
     format!("wardlink:{namespace}.{cluster}:token-review")
 }
 
+/// Label of a ClusterRoleBinding that says of which namespace its cluster is.
+pub const NAMESPACE_LABEL: &str = "wardlink.dev/namespace";
+
+/// Labels of the ClusterRoleBinding of a cluster.
+pub fn review_binding_labels(namespace: &str, cluster: &str) -> BTreeMap<String, String> {
+    let mut labels = tier_labels(cluster, Tier::MessageServer);
+    labels.insert(NAMESPACE_LABEL.to_owned(), namespace.to_owned());
+    labels
+}
+
 /// Audience of the pods' tokens where the resource names none.
 pub fn default_audience(namespace: &str, cluster: &str) -> String {
     format!("{cluster}.{namespace}.{GROUP}")
+}
+
+/// Audience of the pods' tokens.
+pub fn audience(cluster: &MessagingCluster) -> String {
+    let metadata = &cluster.metadata;
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    let named = cluster.spec.link_authentication.audience.clone();
+    named.unwrap_or_else(|| default_audience(&part(&metadata.namespace), &part(&metadata.name)))
 }
 
 /// Labels of everything that belongs to a cluster.

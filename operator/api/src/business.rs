@@ -41,7 +41,8 @@ pub struct BusinessServer {
 #[x_kube(validation = Rule::new("!(has(self.keysSecretRef) && has(self.jwksUrl))").message("keysSecretRef and jwksUrl must not both be set: keys come from one place"))]
 pub struct Identity {
     /// Secret with the keys that tokens are verified by: public keys in PEM, a JWKS, or a secret
-    /// of at least 32 bytes for HS256. Read again when it changes.
+    /// of at least 32 bytes for HS256; key `key` unless another is named. Read again when it
+    /// changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_secret_ref: Option<SecretKeyRef>,
     /// URL of a JWKS. Read again every five minutes, and when a token names an unknown key.

@@ -84,6 +84,7 @@ pub struct TierSpec {
     pub affinity: Option<Affinity>,
 
     /// How pods are spread. Without it softly over zones and hosts; an empty list spreads nothing.
+    /// A constraint without labelSelector is about the tier's pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub topology_spread_constraints: Option<Vec<TopologySpreadConstraint>>,
