@@ -7,4 +7,5 @@ pub mod desired;
 pub mod model;
 pub mod names;
 pub mod secrets;
+pub mod status;
 pub mod storage;
