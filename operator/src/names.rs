@@ -67,33 +67,9 @@ pub fn identity_secret(cluster: &str) -> String {
     format!("{cluster}-identity")
 }
 
-/// The one key in it.
-pub const IDENTITY_SECRET_KEY: &str = "key";
-
 /// Name of the generated Secret of the links.
 pub fn link_secret(cluster: &str) -> String {
     format!("{cluster}-link")
-}
-
-/// The one key in it, and in one that the resource names without a key.
-pub const LINK_SECRET_KEY: &str = "secret";
-/// Key of the Secret with MongoDB's connection string, unless the resource names another.
-pub const URI_SECRET_KEY: &str = "uri";
-/// Key of the Secret with MongoDB's authority, unless the resource names another.
-pub const CA_SECRET_KEY: &str = "ca.crt";
-
-/// Environment variable by which a Message Server is told the life of a stored message. What the
-/// pods were told is read from it, too.
-pub const MESSAGE_TTL_VARIABLE: &str = "WARDLINK_MESSAGE_TTL";
-
-/// Its value.
-pub fn message_ttl_value(seconds: i32) -> String {
-    format!("{seconds}s")
-}
-
-/// The seconds in such a value.
-pub fn parse_message_ttl(value: &str) -> Option<i32> {
-    value.strip_suffix('s')?.parse().ok()
 }
 
 /// Name of the ClusterRoleBinding of a cluster: it has no namespace, so its name holds it, and

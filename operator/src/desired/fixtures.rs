@@ -10,7 +10,7 @@ use crate::model::{ChildKind, Desired, DesiredInputs, Images, Tiers};
 use crate::secrets;
 
 /// The cluster `ward` in namespace `clinic`, with `spec` over the least that a resource can say.
-pub(super) fn cluster(spec: Value) -> MessagingCluster {
+pub(crate) fn cluster(spec: Value) -> MessagingCluster {
     let mut whole = json!({"storage": {"mongodb": {"uriSecretRef": {"name": "ward-mongodb"}}}});
     merge(&mut whole, spec);
     serde_json::from_value(json!({
@@ -23,7 +23,7 @@ pub(super) fn cluster(spec: Value) -> MessagingCluster {
 }
 
 /// Images with a tag.
-pub(super) fn images(tag: &str) -> Images {
+pub(crate) fn images(tag: &str) -> Images {
     Images {
         message_server: format!("wardlink-ms:{tag}"),
         business_server: format!("wardlink-bs:{tag}"),
@@ -31,18 +31,18 @@ pub(super) fn images(tag: &str) -> Images {
 }
 
 /// Hashes of what a cluster's pods read at start.
-pub(super) fn content(cluster: &MessagingCluster) -> BTreeMap<SecretKeyRef, String> {
+pub(crate) fn content(cluster: &MessagingCluster) -> BTreeMap<SecretKeyRef, String> {
     let ca = secrets::mongodb_ca(cluster).map(|key| (key, "ca-1".to_owned()));
     [(secrets::mongodb_uri(cluster), "uri-1".to_owned())].into_iter().chain(ca).collect()
 }
 
 /// What is desired of `cluster`, where there are no Deployments yet.
-pub(super) fn render(cluster: &MessagingCluster) -> Desired {
+pub(crate) fn render(cluster: &MessagingCluster) -> Desired {
     render_at(cluster, Tiers::default())
 }
 
 /// The same, where Deployments want so many pods.
-pub(super) fn render_at(cluster: &MessagingCluster, replicas_now: Tiers<Option<i32>>) -> Desired {
+pub(crate) fn render_at(cluster: &MessagingCluster, replicas_now: Tiers<Option<i32>>) -> Desired {
     desired(DesiredInputs {
         cluster,
         images: &images("1"),
@@ -54,7 +54,7 @@ pub(super) fn render_at(cluster: &MessagingCluster, replicas_now: Tiers<Option<i
 }
 
 /// One child of what is desired for `spec`.
-pub(super) fn object(spec: Value, kind: ChildKind, name: &str) -> Option<Value> {
+pub(crate) fn object(spec: Value, kind: ChildKind, name: &str) -> Option<Value> {
     let desired = render(&cluster(spec));
     desired.children.into_iter().find(|c| c.kind == kind && c.name == name).map(|c| c.object)
 }

@@ -16,7 +16,7 @@ mod autoscaler;
 mod deployment;
 mod disruption_budget;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod generated;
 mod http_route;
 mod images;

@@ -1,14 +1,11 @@
 //! The numbers of a tier, and the Secrets that the operator makes.
 
-use wardlink_operator_api::{
-    GeneratedSecrets, LinkMode, ManagementState, MessagingCluster, SecretKeyRef, TierStatus,
-};
+use wardlink_operator_api::{GeneratedSecrets, ManagementState, MessagingCluster, TierStatus};
 
 use super::tier::wanted;
 use crate::model::StatusInputs;
-use crate::names::{
-    IDENTITY_SECRET_KEY, LINK_SECRET_KEY, Tier, identity_secret, link_secret, selector,
-};
+use crate::names::{Tier, selector};
+use crate::secrets;
 
 /// The numbers of one tier.
 pub(super) fn numbers(inputs: &StatusInputs<'_>, tier: Tier) -> TierStatus {
@@ -34,14 +31,10 @@ pub(super) fn generated_secrets(cluster: &MessagingCluster) -> GeneratedSecrets 
     if cluster.spec.management_state == ManagementState::Paused {
         return before.unwrap_or_default();
     }
-    let name = cluster.metadata.name.as_deref().unwrap_or_default();
     let identity = &cluster.spec.business_server.identity;
     let links = &cluster.spec.link_authentication;
-    let secret = |name: String, key: &str| SecretKeyRef { name, key: Some(key.to_owned()) };
-    let no_keys = identity.keys_secret_ref.is_none() && identity.jwks_url.is_none();
-    let no_secret = links.mode == LinkMode::SharedSecret && links.secret_ref.is_none();
     GeneratedSecrets {
-        identity: no_keys.then(|| secret(identity_secret(name), IDENTITY_SECRET_KEY)),
-        link: no_secret.then(|| secret(link_secret(name), LINK_SECRET_KEY)),
+        identity: secrets::identity(cluster).filter(|_| identity.keys_secret_ref.is_none()),
+        link: secrets::link(cluster).filter(|_| links.secret_ref.is_none()),
     }
 }

@@ -3,7 +3,7 @@
 use super::Reason;
 use crate::model::{ChildKind, Problem};
 
-/// What a problem is in a condition. `None`: it passes by itself and says nothing of the cluster.
+/// What a problem is in a condition.
 pub(super) fn reason(problem: &Problem) -> Reason {
     match problem {
         Problem::InvalidSpec { .. } => Reason::InvalidSpec,
@@ -18,10 +18,7 @@ pub(super) fn reason(problem: &Problem) -> Reason {
 }
 
 /// Of these problems the first that a person must act on most.
-pub(super) fn worst<'a>(
-    problems: &'a [Problem],
-    which: impl Fn(&Problem) -> bool,
-) -> Option<&'a Problem> {
+pub(super) fn worst(problems: &[Problem], which: impl Fn(&Problem) -> bool) -> Option<&Problem> {
     let rank = |problem: &Problem| Reason::ALL.iter().position(|r| *r == reason(problem));
     let of_these = problems.iter().filter(|problem| which(problem));
     of_these.min_by_key(|problem| (rank(problem), words(problem)))

@@ -17,7 +17,7 @@ use wardlink_operator_api::{
 };
 
 use crate::model::{StorageReport, StorageState, TierObserved};
-use crate::names::{CA_SECRET_KEY, URI_SECRET_KEY};
+use crate::secrets;
 
 /// Names one cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,15 +84,14 @@ impl StorageRequest {
         key_of: impl Fn(&str, &str) -> Option<Vec<u8>>,
     ) -> Self {
         let storage = &cluster.spec.storage;
-        let read = |secret: &SecretKeyRef, default: &str| {
-            let key = secret.key.as_deref().unwrap_or(default);
-            key_of(&secret.name, key)
+        let read = |secret: SecretKeyRef| {
+            let key = secret.key.unwrap_or_default();
+            key_of(&secret.name, &key)
                 .ok_or_else(|| format!("Secret {} with key {key} is not there", secret.name))
         };
         let mongodb = &storage.mongodb;
-        let access = read(&mongodb.uri_secret_ref, URI_SECRET_KEY).and_then(|uri| {
-            let ca = mongodb.tls.as_ref().map(|tls| read(&tls.ca_secret_ref, CA_SECRET_KEY));
-            Ok(Access { uri, ca: ca.transpose()? })
+        let access = read(secrets::mongodb_uri(cluster)).and_then(|uri| {
+            Ok(Access { uri, ca: secrets::mongodb_ca(cluster).map(read).transpose()? })
         });
         let recorded = cluster.status.as_ref().and_then(|s| s.storage.server_message_ttl_seconds);
         Self {
