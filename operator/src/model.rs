@@ -9,6 +9,7 @@ use serde_json::Value;
 use wardlink_operator_api::{MessagingCluster, SecretKeyRef};
 
 use crate::names::Tier;
+pub use crate::storage::ClusterKey;
 
 /// Kinds of children. Closed: also the label of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use wardlink_operator_api::{GROUP, MessagingCluster, TierSpec};
 
+use crate::model::ClusterKey;
+
 /// Field manager of everything that the operator applies, but for replicas.
 pub const FIELD_MANAGER: &str = "wardlink-operator";
 /// Field manager of `spec.replicas` alone: where an autoscaler has them, this one lets go.
@@ -88,6 +90,13 @@ pub fn review_binding_labels(namespace: &str, cluster: &str) -> BTreeMap<String,
     labels
 }
 
+/// The cluster whose ClusterRoleBinding has this name.
+pub fn cluster_of_binding(name: &str) -> Option<ClusterKey> {
+    let cluster = name.strip_prefix("wardlink:")?.strip_suffix(":token-review")?;
+    let (namespace, name) = cluster.split_once('.')?;
+    Some(ClusterKey { namespace: namespace.to_owned(), name: name.to_owned() })
+}
+
 /// Audience of the pods' tokens where the resource names none.
 pub fn default_audience(namespace: &str, cluster: &str) -> String {
     format!("{cluster}.{namespace}.{GROUP}")
@@ -127,4 +136,16 @@ pub fn selector(cluster: &str, tier: Tier) -> BTreeMap<String, String> {
         ("app.kubernetes.io/component", tier.as_str()),
     ];
     labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bindings_name_tells_its_cluster() {
+        let key = cluster_of_binding(&review_binding("hospital-1", "ward")).expect("a cluster");
+        assert_eq!((key.namespace.as_str(), key.name.as_str()), ("hospital-1", "ward"));
+        assert_eq!(cluster_of_binding("system:basic-user"), None);
+    }
 }
