@@ -4,7 +4,7 @@
 //! A missing server is an error, never a reason to skip.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +18,8 @@ use wardlink_tls::CertificateFiles;
 
 /// The program in its folder of the cache.
 const PROGRAM: &str = "secantusd-rs";
+/// Where it listens unless told otherwise.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// How long a start may take, the repair after a kill included.
 const START: Duration = Duration::from_secs(30);
 /// Starts on other ports, where somebody else took the free one first.
@@ -29,6 +31,7 @@ const TRIES: usize = 5;
 pub struct Database {
     program: PathBuf,
     dir: TempDir,
+    host: IpAddr,
     port: u16,
     options: Vec<String>,
     tls_ca: Option<PathBuf>,
@@ -49,7 +52,17 @@ impl Database {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_with(options: &[&str]) -> anyhow::Result<Self> {
-        Self::run(options.iter().map(|option| (*option).to_owned()).collect(), None).await
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        Self::run(LOOPBACK, options, None).await
+    }
+
+    /// As [`start`](Self::start), on another address of this machine, for those who reach it by
+    /// that.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_at(host: IpAddr) -> anyhow::Result<Self> {
+        Self::run(host, Vec::new(), None).await
     }
 
     /// As [`start`](Self::start), reached by TLS alone, with this certificate for 127.0.0.1 of the
@@ -60,36 +73,41 @@ impl Database {
     pub async fn start_tls(own: &CertificateFiles, ca: PathBuf) -> anyhow::Result<Self> {
         let files = [("--tls-cert-file", &own.cert), ("--tls-key-file", &own.key)];
         let options = files.map(|(flag, file)| [flag.to_owned(), file.display().to_string()]);
-        Self::run(options.concat(), Some(ca)).await
+        Self::run(LOOPBACK, options.concat(), Some(ca)).await
     }
 
-    async fn run(options: Vec<String>, tls_ca: Option<PathBuf>) -> anyhow::Result<Self> {
+    async fn run(
+        host: IpAddr,
+        options: Vec<String>,
+        tls_ca: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
         let mut database = Self {
             program: program()?,
             dir: TempDir::with_prefix("wardlink-database-")?,
+            host,
             port: 0,
             options,
             tls_ca,
             child: None,
         };
         for _ in 1..TRIES {
-            database.port = free_port()?;
+            database.port = free_port(host)?;
             if database.restart().await.is_ok() {
                 return Ok(database);
             }
             database.kill();
         }
-        database.port = free_port()?;
+        database.port = free_port(host)?;
         database.restart().await?;
         Ok(database)
     }
 
     /// The URI of the database `name` in it.
     pub fn uri(&self, name: &str) -> String {
-        format!("mongodb://127.0.0.1:{}/{name}", self.port)
+        format!("mongodb://{}:{}/{name}", self.host, self.port)
     }
 
-    /// The port it listens on, on loopback; the same after each restart.
+    /// The port it listens on; the same after each restart.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -133,7 +151,7 @@ impl Database {
         self.kill();
         let log = File::options().create(true).append(true).open(self.log())?;
         let child = Command::new(&self.program)
-            .args(["--host", "127.0.0.1", "--port", &self.port.to_string()])
+            .args(["--host", &self.host.to_string(), "--port", &self.port.to_string()])
             .arg("--storage-path")
             .arg(self.dir.path().join("data"))
             // Without this flag a kill loses acknowledged writes.
@@ -209,7 +227,7 @@ fn in_cache(cache: &Path) -> Option<PathBuf> {
     programs.filter(|path| path.is_file()).max()
 }
 
-fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+fn free_port(host: IpAddr) -> anyhow::Result<u16> {
+    let listener = TcpListener::bind((host, 0))?;
     Ok(listener.local_addr()?.port())
 }
