@@ -15,7 +15,7 @@ WORLD := cargo run --release -p wardlink-tests --bin wardlink-world --
 
 # Without wardlink-tests: built together with it, the programs would contain the defects that the
 # simulated world plants.
-PROGRAMS := -p wardlink-ms -p wardlink-bs -p wardlink
+PROGRAMS := -p wardlink-ms -p wardlink-bs -p wardlink -p wardlink-operator
 
 # The files whose first line says that a shell runs them.
 SHELL_SCRIPTS = find . \( -name target -o -name .git \) -prune -o -type f -exec \

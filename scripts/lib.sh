@@ -5,6 +5,11 @@
 # Programs that are built once and kept, one folder for each version.
 cache=${WARDLINK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/wardlink}
 
+# What is shipped. Always built together, and never together with wardlink-tests: each set of
+# packages has dependencies with features of its own, and the tests' plants defects.
+# shellcheck disable=SC2034
+shipped=(-p wardlink-ms -p wardlink-bs -p wardlink -p wardlink-operator)
+
 # say TEXT: to stderr, because stdout carries a script's result.
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
