@@ -148,7 +148,7 @@ reasons! {
         "The connection string or the authority cannot be used.",
         "Correct the Secret.";
     Unreachable on &[Ready, StorageReady],
-        "The database does not answer. What runs goes on, and stores nothing meanwhile.",
+        "The database does not answer. What runs goes on, and nothing is stored meanwhile.",
         "Look at the database and the network to it.";
     NotAuthorized on &[Ready, StorageReady],
         "The database refuses the user, or what the user wants to do.",
@@ -161,7 +161,7 @@ reasons! {
         "Drop that index; the right one is made at once or within a minute.";
     IndexFailed on &[Ready, StorageReady],
         "An index could not be made or changed.",
-        "The message has the database's words.";
+        "The message has the database's code; its log says more.";
 }
 
 /// The table for docs/KUBERNETES.md, in Markdown.

@@ -106,7 +106,7 @@ impl MongoStore {
         let mut missing = Vec::new();
         for index in wanted {
             let there = self.indexes(index.collection).await?;
-            if !there.iter().any(|found| index.matches(found)) {
+            if !there.iter().any(|found| index.enough(found)) {
                 missing.push(index.to_string());
             }
         }
@@ -278,8 +278,15 @@ impl Wanted<'_> {
     }
 
     fn matches(&self, found: &Document) -> bool {
+        self.enough(found)
+            && (self.expire_s.is_none() || int(found, "expireAfterSeconds") == self.expire_s)
+    }
+
+    /// Whether it serves, if not as it should be: a longer time to live removes nothing too early.
+    /// While a life is changed the index is the longer one, and somebody else sees to it.
+    fn enough(&self, found: &Document) -> bool {
         self.same_key(found)
             && (!self.unique || found.get_bool("unique").unwrap_or(false))
-            && (self.expire_s.is_none() || int(found, "expireAfterSeconds") == self.expire_s)
+            && (self.expire_s.is_none() || int(found, "expireAfterSeconds") >= self.expire_s)
     }
 }
