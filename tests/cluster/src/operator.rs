@@ -170,12 +170,17 @@ impl Operator {
 /// Applies the CRD and waits until the API server serves it.
 ///
 /// # Errors
-/// It is refused.
+/// It is refused, or not served in time.
 pub async fn install_crd(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.apply(include_str!("../../../crds/wardlink.dev_messagingclusters.yaml")).await?;
-    let wait = ["wait", "--for=condition=Established", "--timeout=30s"];
-    let crd = ["crd/messagingclusters.wardlink.dev"];
-    cluster.kubectl(&[&wait[..], &crd[..]].concat()).await?.ok().map(drop)
+    // Of a CRD that is just made kubectl says that it has no conditions, and ends.
+    let wait = ["wait", "--for=condition=Established", "--timeout=5s"];
+    let wait = [&wait[..], &["crd/messagingclusters.wardlink.dev"]].concat();
+    eventually(PATIENCE, "the API server serves the CRD", async || {
+        cluster.kubectl(&wait).await?.ok().map(Some)
+    })
+    .await
+    .map(drop)
 }
 
 /// Service account and rights as the chart makes them for an operator of one namespace.
