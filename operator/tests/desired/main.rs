@@ -1,0 +1,6 @@
+//! What clusters are rendered to, from outside.
+
+mod fields;
+mod golden;
+mod names;
+mod render;
