@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 use wardlink_wire::link::{
-    Ack, Counts, Deliver, ErrorCode, ErrorItem, Hello, Known, Register, Registered, Send,
+    self, Ack, Counts, Deliver, ErrorCode, ErrorItem, Hello, Known, Register, Registered, Send,
     SendResult, ToBs, ToMs, Unregister, ViewItem, Welcome, json, proto,
 };
 use wardlink_wire::terminal::{Down, DownMessage, Limits, TerminalError, Token, Up, UpSend};
@@ -99,6 +99,7 @@ fn to_ms() -> Vec<(&'static str, ToMs)> {
         ("6-known", ToMs::Known(known)),
         ("6-known-misses-none", ToMs::Known(misses_none)),
         ("7-error", ToMs::Error(error())),
+        ("8-token", ToMs::Token(link::Token { token: "ey.fresh.token".parse().unwrap() })),
     ]
 }
 

@@ -113,7 +113,7 @@ proptest! {
 fn lengths_that_are_only_told_are_not_reserved() {
     for length in [1 << 20, 1 << 31, 1 << 40, u64::MAX >> 1, u64::MAX] {
         decode_all_binary(field(1, b"", length));
-        for kind in 1..=10 {
+        for kind in 1..=11 {
             decode_all_binary(nested(&[1], field(kind, b"", length)));
             for inner in 1..=10 {
                 let message = field(inner, b"12345678", length);

@@ -61,7 +61,8 @@ impl Core {
             return;
         };
         match (&entry.hello, item) {
-            (_, ToMs::Error(_)) => {}
+            // Who a BS is, is the shell's.
+            (_, ToMs::Error(_) | ToMs::Token(_)) => {}
             (None, ToMs::Hello(hello)) => self.hello(link, hello, now, actions),
             (None, _) => self.error(link, "hello must come first", actions),
             (Some(_), ToMs::Hello(_)) => self.error(link, "hello came twice", actions),
@@ -170,7 +171,7 @@ impl Core {
             ToMs::Unregister(u) => (u.epoch, &u.end),
             ToMs::Send(s) => (s.epoch, &s.end),
             ToMs::Ack(a) => (a.epoch, &a.end),
-            ToMs::Hello(_) | ToMs::Known(_) | ToMs::Error(_) => return,
+            ToMs::Hello(_) | ToMs::Known(_) | ToMs::Error(_) | ToMs::Token(_) => return,
         };
         let stamp = match &item {
             ToMs::Register(register) => register.stamp.unwrap_or_default(),
@@ -250,7 +251,7 @@ impl Core {
                     lane.ack(env, link, &ack)
                 });
             }
-            ToMs::Hello(_) | ToMs::Known(_) | ToMs::Error(_) => {}
+            ToMs::Hello(_) | ToMs::Known(_) | ToMs::Error(_) | ToMs::Token(_) => {}
         }
     }
 

@@ -114,6 +114,7 @@ pub(super) fn to_ms(item: &ToMs) -> String {
             k.went_back.map(|n| number(n.0)),
         ),
         ToMs::Error(e) => format!("error {:?}", e.code),
+        ToMs::Token(_) => "token".to_owned(),
     }
 }
 

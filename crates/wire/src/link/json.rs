@@ -1,6 +1,6 @@
 //! Text encoding: JSON.
 //!
-//! A frame is an object or an array of objects, each with its `type` from 0 to 7; type 4 says in
+//! A frame is an object or an array of objects, each with its `type` from 0 to 8; type 4 says in
 //! `state` whether it is `registered` or `superseded`, and type 6 to a BS is the view where it
 //! has `partitions`, else the link counts. Numbers of 64 bits are strings, and are read from
 //! numbers too. For people, tests and BSs in other languages; not tuned for speed, but as safe as
@@ -31,6 +31,7 @@ pub fn encode_to_ms(items: &[ToMs]) -> String {
         ToMs::Hello(it) => typed(5, it),
         ToMs::Known(it) => typed(6, it),
         ToMs::Error(it) => typed(7, it),
+        ToMs::Token(it) => typed(8, it),
     })
 }
 
@@ -64,6 +65,7 @@ pub fn decode_to_ms(text: &str) -> Result<Vec<Result<ToMs, ErrorItem>>, FrameErr
             5 => ToMs::Hello(parse(kind, raw)?),
             6 => ToMs::Known(parse(kind, raw)?),
             7 => ToMs::Error(error_item(raw)),
+            8 => ToMs::Token(parse(kind, raw)?),
             _ => return Err(unknown_type(kind)),
         })
     })

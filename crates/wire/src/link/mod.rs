@@ -6,8 +6,10 @@
 mod frame;
 pub mod json;
 pub mod proto;
+mod token;
 
 pub use frame::{FRAME_MAX_ITEMS, FrameError};
+pub use token::{LINK_TOKEN_MAX_BYTES, LinkToken, LinkTokenError};
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -43,6 +45,8 @@ pub enum ToMs {
     Known(Known),
     /// Type 7.
     Error(ErrorItem),
+    /// Type 8.
+    Token(Token),
 }
 
 /// What an MS sends to a BS.
@@ -320,6 +324,14 @@ pub struct ErrorItem {
     /// What it answers: a type number, or empty.
     #[serde(default)]
     pub about: String,
+}
+
+/// Type 8, BS to MS: what this BS shows from now on in place of what it opened the link with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Token {
+    /// The token, of the same BS.
+    pub token: LinkToken,
 }
 
 /// A reason of a later version must not cost the result.

@@ -35,6 +35,7 @@ mod tag {
     pub(super) const ERROR: u32 = 8;
     pub(super) const SUPERSEDED: u32 = 9;
     pub(super) const COUNTS: u32 = 10;
+    pub(super) const TOKEN: u32 = 11;
 }
 
 /// Numbers of the closed sets. 0 is "absent"; they never change and are never used again.

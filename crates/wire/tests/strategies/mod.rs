@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use uuid::Uuid;
 use wardlink_wire::link::{
-    Ack, Counts, Deliver, ErrorCode, ErrorItem, Hello, Known, Register, Registered, Send,
+    self, Ack, Counts, Deliver, ErrorCode, ErrorItem, Hello, Known, Register, Registered, Send,
     SendResult, ToBs, ToMs, Unregister, ViewItem, Welcome,
 };
 use wardlink_wire::terminal::{Down, DownMessage, Limits, TerminalError, Token, Up, UpSend};
@@ -194,6 +194,7 @@ pub(crate) fn to_ms() -> impl Strategy<Value = ToMs> {
         hello().prop_map(ToMs::Hello),
         known().prop_map(ToMs::Known),
         error().prop_map(ToMs::Error),
+        "[!-~]{1,40}".prop_map(|text| ToMs::Token(link::Token { token: text.parse().unwrap() })),
     ]
 }
 

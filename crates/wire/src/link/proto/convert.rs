@@ -11,8 +11,8 @@ use super::{code, schema};
 use crate::body::{self, BodyError};
 use crate::id::{IdError, MsId, ServerId, SessionId, StartId};
 use crate::link::{
-    Ack, Counts, Deliver, ErrorCode, ErrorItem, Hello, Known, Register, Registered, Send,
-    SendResult, Unregister, ViewItem, Welcome,
+    Ack, Counts, Deliver, ErrorCode, ErrorItem, Hello, Known, LinkTokenError, Register, Registered,
+    Send, SendResult, Token, Unregister, ViewItem, Welcome,
 };
 use crate::number::{Epoch, Stamp, ViewNumber};
 use crate::outcome::{Outcome, Reason};
@@ -40,6 +40,7 @@ pub(super) enum FieldError {
     NotUtf8,
     NotKnown,
     Lengths,
+    Token(LinkTokenError),
 }
 
 impl fmt::Display for FieldError {
@@ -50,6 +51,7 @@ impl fmt::Display for FieldError {
             FieldError::Missing => f.write_str("missing"),
             FieldError::NotUtf8 => f.write_str("not UTF-8"),
             FieldError::NotKnown => f.write_str("value is not known"),
+            FieldError::Token(error) => error.fmt(f),
             FieldError::Lengths => f.write_str("owners and epochs differ in number"),
         }
     }
@@ -275,5 +277,15 @@ impl From<schema::Error> for ErrorItem {
             text: String::from_utf8_lossy(&it.text).into_owned(),
             about: String::from_utf8_lossy(&it.about).into_owned(),
         }
+    }
+}
+
+impl TryFrom<schema::Token> for Token {
+    type Error = Why;
+    fn try_from(it: schema::Token) -> Result<Self, Why> {
+        let text =
+            std::str::from_utf8(&it.token).map_err(|_| Why::Field("token", FieldError::NotUtf8))?;
+        let token = text.parse().map_err(|error| Why::Field("token", FieldError::Token(error)))?;
+        Ok(Self { token })
     }
 }

@@ -29,6 +29,7 @@ pub fn decode_to_ms(frame: Bytes) -> Result<Vec<Result<ToMs, ErrorItem>>, FrameE
             tag::HELLO_OR_WELCOME => ToMs::Hello(read::<schema::Hello>(it)?.try_into()?),
             tag::KNOWN_OR_VIEW => ToMs::Known(read::<schema::Known>(it)?.try_into()?),
             tag::ERROR => ToMs::Error(read::<schema::Error>(it)?.into()),
+            tag::TOKEN => ToMs::Token(read::<schema::Token>(it)?.try_into()?),
             _ => return Ok(None),
         }))
     })
@@ -135,6 +136,7 @@ fn answer(tag: u32, why: &Why) -> ErrorItem {
     let about = match tag {
         tag::SUPERSEDED => 4,
         tag::COUNTS => 6,
+        tag::TOKEN => 8,
         tag => tag.saturating_sub(1),
     };
     malformed(about, why)

@@ -10,7 +10,7 @@ use super::{code, tag};
 use crate::id::MsId;
 use crate::link::{
     Ack, Counts, Deliver, ErrorItem, Hello, Known, Register, Registered, Send, SendResult, ToBs,
-    ToMs, Unregister, ViewItem, Welcome,
+    ToMs, Token, Unregister, ViewItem, Welcome,
 };
 use crate::number::Stamp;
 
@@ -26,6 +26,7 @@ pub fn encode_to_ms(items: &[ToMs], out: &mut BytesMut) {
             ToMs::Hello(it) => put_item(tag::HELLO_OR_WELCOME, it, out),
             ToMs::Known(it) => put_item(tag::KNOWN_OR_VIEW, it, out),
             ToMs::Error(it) => put_item(tag::ERROR, it, out),
+            ToMs::Token(it) => put_item(tag::TOKEN, it, out),
         }
     }
 }
@@ -251,5 +252,11 @@ impl Fields for ErrorItem {
         uint(1, u64::from(code::error(self.code)), out);
         text(2, &self.text, out);
         text(3, &self.about, out);
+    }
+}
+
+impl Fields for Token {
+    fn put<S: Sink>(&self, out: &mut S) {
+        text(1, self.token.expose(), out);
     }
 }

@@ -208,3 +208,9 @@ pub(super) struct Error {
     #[prost(bytes = "bytes", tag = "3")]
     pub(super) about: Bytes,
 }
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Token {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) token: Bytes,
+}
