@@ -1,6 +1,7 @@
 //! Settings of `wardlink-ms`: flags, and environment variables of the same names. Only this
 //! module reads them.
 
+mod link;
 mod store;
 
 use std::net::SocketAddr;
@@ -8,8 +9,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
-use wardlink_link::SecretFile;
+use clap::Parser;
 use wardlink_service::settings::{
     AcceptSettings, AdminSettings, BadSetting, CommonSettings, parse_duration, parse_listen,
     parse_number, parse_positive_duration,
@@ -17,17 +17,10 @@ use wardlink_service::settings::{
 
 use wardlink_tls::{Acceptor, CertificateFiles, TlsError, line};
 
+pub use self::link::LinkAuth;
+use self::link::LinkSettings;
 use self::store::StoreSettings;
-use crate::app::{Config, Indexes, LinkIdentity};
-
-/// How BSs show that they belong to this cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LinkAuth {
-    /// By a secret, see --link-secret-file.
-    Secret,
-    /// They do not. Only with a loopback --listen.
-    None,
-}
+use crate::app::{Config, Indexes};
 
 /// The Message Server of Wardlink: knows which terminal is where, hands messages on, and keeps
 /// those that wait.
@@ -38,14 +31,8 @@ pub struct Settings {
     #[arg(long, env = "WARDLINK_LISTEN", default_value = "0.0.0.0:7070", value_parser = parse_listen)]
     listen: SocketAddr,
 
-    /// How Business Servers show that they belong to this cluster.
-    #[arg(long, env = "WARDLINK_LINK_AUTH", default_value = "secret")]
-    link_auth: LinkAuth,
-
-    /// File of the secrets that a Business Server may show, one a line, each of at least 16 bytes.
-    /// Two let one be exchanged for the other. Read again when it changes.
-    #[arg(long, env = "WARDLINK_LINK_SECRET_FILE", value_name = "FILE")]
-    link_secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    link: LinkSettings,
 
     /// Certificate of this server and its chain, in PEM: links are TLS. Read again when it
     /// changes, as are the other two files.
@@ -108,8 +95,8 @@ impl Settings {
     /// # Errors
     /// The setting, and what it expects.
     pub fn config(self) -> Result<Config, BadSetting> {
-        let identity = self.identity()?;
         let acceptor = self.acceptor()?;
+        let identity = self.link.identity(self.listen)?;
         let (store, names, store_tls_ca) = self.store.place()?;
         let whole = self.message_ttl.subsec_nanos() == 0;
         let ttl = u32::try_from(self.message_ttl.as_secs()).ok().filter(|ttl| whole && *ttl > 0);
@@ -134,28 +121,6 @@ impl Settings {
         })
     }
 
-    fn identity(&self) -> Result<LinkIdentity, BadSetting> {
-        match (self.link_auth, &self.link_secret_file) {
-            (LinkAuth::None, Some(_)) => Err(BadSetting::new(
-                "--link-secret-file",
-                "has no use with --link-auth none: nobody is asked for a secret",
-            )),
-            (LinkAuth::None, None) if !self.listen.ip().is_loopback() => Err(BadSetting::new(
-                "--link-auth",
-                "none is for a loopback --listen only: whoever can connect is taken for a BS",
-            )),
-            (LinkAuth::None, None) => Ok(LinkIdentity::Open),
-            (LinkAuth::Secret, None) => Err(BadSetting::new(
-                "--link-secret-file",
-                "expected a file with the secret of the links, of at least 16 bytes (on this \
-                 machine alone, --link-auth none with --listen 127.0.0.1:7070 does without)",
-            )),
-            (LinkAuth::Secret, Some(file)) => SecretFile::open(file.clone())
-                .map(LinkIdentity::Secret)
-                .map_err(|error| BadSetting::new("--link-secret-file", line(&error))),
-        }
-    }
-
     fn acceptor(&self) -> Result<Acceptor, BadSetting> {
         let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) else {
             return Ok(Acceptor::plain());
@@ -172,6 +137,7 @@ mod tests {
     use wardlink_service::settings::parse_from;
 
     use super::*;
+    use crate::app::LinkIdentity;
     use crate::store::mongodb::Names;
 
     fn config(flags: &[&str]) -> Result<Config, String> {
@@ -207,12 +173,38 @@ mod tests {
                 "--link-secret-file: line 1: a secret has 16 to 512 bytes",
             ),
             (&["--link-secret-file", "/nowhere/secret"], "/nowhere/secret cannot be read: No such"),
-            (&["--link-auth", "maybe"], "secret, none"),
+            (&["--link-auth", "maybe"], "secret, kubernetes, none"),
             (&["--max-links", "0"], "--max-links"),
         ] {
             let text = config(flags).unwrap_err();
             assert!(text.contains(expected), "{flags:?}: {text}");
             assert!(!text.contains("short"), "{text}");
+        }
+    }
+
+    #[test]
+    fn pods_are_known_by_the_audience_and_the_account_of_their_tokens() {
+        let both = ["--link-audience", "wardlink-a", "--link-account", "ward/a-bs"];
+        let pods = [&["--link-auth", "kubernetes"], &both[..]].concat();
+        let good = config(&pods).unwrap().identity;
+        let LinkIdentity::Pods { rules, every } = good else { panic!("{good:?}") };
+        let account = rules.account.to_string();
+        assert_eq!((rules.audience.as_str(), account.as_str()), ("wardlink-a", "ward/a-bs"));
+        assert_eq!(every, Duration::from_secs(60));
+        for (flags, expected) in [
+            (&pods[..4], "--link-account: expected NAMESPACE/NAME of the BSs"),
+            (&[&pods[..2], &pods[4..]].concat(), "--link-audience: expected the audience"),
+            (&[&pods[..], &["--link-secret-file", "x"]].concat(), "BSs show tokens"),
+            (&both[..2], "--link-audience: has a use only with --link-auth kubernetes"),
+            (&both[2..], "--link-account: has a use only with --link-auth kubernetes"),
+            (&[&pods[..], &["--link-review", "61s"]].concat(), "expected 60s at most"),
+            (&[&pods[..], &["--link-review", "0s"]].concat(), "above zero"),
+            (&["--link-account", "a"], "expected NAMESPACE/NAME"),
+            (&["--link-account", "a/B"], "expected NAMESPACE/NAME"),
+            (&["--link-audience", "a b"], "visible ASCII"),
+        ] {
+            let text = config(flags).unwrap_err();
+            assert!(text.contains(expected), "{flags:?}: {text}");
         }
     }
 

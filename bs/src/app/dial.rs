@@ -184,11 +184,11 @@ impl Dial {
                 attempt = timeout(CONNECT, self.knock.connect(&self.ms, address, refusals)) => attempt,
             };
             match attempt.unwrap_or_else(|_| Err(Closed::Slow)) {
-                Ok(socket) => {
+                Ok(opened) => {
                     told = None;
                     let begun = Instant::now();
                     tracing::info!(%address, tls = self.ms.tls, "connected to a message server");
-                    link::serve(socket, &self.inputs).await;
+                    link::serve(opened, &self.knock, &self.inputs).await;
                     if begun.elapsed() >= GOOD {
                         backoff.reset();
                     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use wardlink_link::{Out, Queue};
 use wardlink_service::readiness::Readiness;
 use wardlink_service::stop::Stop;
-use wardlink_wire::link::{ToBs, ToMs};
+use wardlink_wire::link::{ToBs, ToMs, Token};
 use wardlink_wire::terminal::Up;
 use wardlink_wire::{CloseCode, Outcome, Reason, SessionId};
 
@@ -165,6 +165,10 @@ impl Engine {
             Input::Unusable(link, errors) => {
                 let answers = errors.into_iter().map(|error| Out::Item(ToMs::Error(error)));
                 self.outbox.entry(link).or_default().extend(answers);
+            }
+            Input::Fresh(link, token) => {
+                let item = Out::Item(ToMs::Token(Token { token }));
+                self.outbox.entry(link).or_default().push(item);
             }
             Input::BadFrame(link) => {
                 self.metrics.link_closed(CloseCode::ProtocolError);

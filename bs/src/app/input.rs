@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 use wardlink_link::Queue;
-use wardlink_wire::link::{ErrorItem, ToBs, ToMs};
+use wardlink_wire::link::{ErrorItem, LinkToken, ToBs, ToMs};
 use wardlink_wire::terminal::{Up, UpSend};
 use wardlink_wire::{EndId, Outcome, Reason, SessionId};
 
@@ -22,6 +22,8 @@ pub(super) enum Input {
     Heard(LinkId, Option<u64>),
     /// Items that could not be used, and are answered.
     Unusable(LinkId, Vec<ErrorItem>),
+    /// What this BS shows on a link from now on.
+    Fresh(LinkId, LinkToken),
     /// A frame was none: the link is to be closed.
     BadFrame(LinkId),
     LinkClosed(LinkId),

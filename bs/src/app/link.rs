@@ -15,16 +15,19 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use wardlink_link::{Socket, Writer};
-use wardlink_wire::link::{json, proto};
+use wardlink_wire::link::{LinkToken, json, proto};
 
 use super::input::Input;
+use super::knock::{Knock, Opened};
 use crate::core::api::LinkId;
 
 /// How long the last frames of a link, a close frame among them, may take.
 const LAST: Duration = Duration::from_secs(1);
 
-/// Serves one connected link until it ends.
-pub(super) async fn serve(socket: Socket, inputs: &mpsc::Sender<Input>) {
+/// Serves one connected link until it ends. A token that it was opened with is followed by fresh
+/// ones.
+pub(super) async fn serve(opened: Opened, knock: &Knock, inputs: &mpsc::Sender<Input>) {
+    let Opened { socket, token } = opened;
     let (queue, waiting) = wardlink_link::queue();
     let (id, answer) = oneshot::channel();
     if inputs.send(Input::LinkOpened { queue, id }).await.is_err() {
@@ -39,12 +42,29 @@ pub(super) async fn serve(socket: Socket, inputs: &mpsc::Sender<Input>) {
     writing.spawn(writer.run(async |_: Vec<()>| true));
     tokio::select! {
         () = read(link, source, inputs) => {}
+        () = show_fresh(link, token, knock, inputs) => {}
         _ = writing.join_next() => {}
     }
     // The engine is gone only at the end of the process.
     let _ = inputs.send(Input::LinkClosed(link)).await;
     // Nothing is left to wait for where it has ended already.
     let _ = timeout(LAST, writing.join_next()).await;
+}
+
+/// Shows fresh tokens as they come. Never ends where there is none.
+async fn show_fresh(
+    link: LinkId,
+    token: Option<LinkToken>,
+    knock: &Knock,
+    inputs: &mpsc::Sender<Input>,
+) {
+    let Some(mut shown) = token else { return std::future::pending().await };
+    loop {
+        shown = knock.fresh(&shown).await;
+        if inputs.send(Input::Fresh(link, shown.clone())).await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn read(link: LinkId, mut source: SplitStream<Socket>, inputs: &mpsc::Sender<Input>) {

@@ -174,9 +174,11 @@ impl Engine {
                 let answers = errors.into_iter().map(|error| Out::Item(ToBs::Error(error)));
                 self.outbox.entry(link).or_default().extend(answers);
             }
-            Input::BadFrame(link) => {
-                self.metrics.closed(CloseCode::ProtocolError);
-                self.outbox.entry(link).or_default().push(Out::Close(CloseCode::ProtocolError));
+            Input::Close(link, code) => {
+                let reason = code.label();
+                tracing::info!(link = link.0, reason, "link closed by this server");
+                self.metrics.closed(code);
+                self.outbox.entry(link).or_default().push(Out::Close(code));
                 self.event(Event::LinkClosed(link));
             }
             Input::LinkClosed(link) => {

@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,10 +28,9 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use wardlink_link::Socket;
 use wardlink_service::hush::Hush;
 use wardlink_tls::Acceptor;
-use wardlink_wire::ServerId;
 use wardlink_wire::link::{LINK_PATH, LINK_SUBPROTOCOL};
 
-use super::identity::{LinkIdentity, Unknown};
+use super::identity::{Doorkeeper, Standing, Unknown};
 use super::metrics::{Metrics, Refusal};
 
 /// TLS, the request and its answer together: what takes longer is given up.
@@ -47,7 +46,7 @@ type Answer = Response<Full<Bytes>>;
 #[derive(Debug)]
 pub(super) struct Entrance {
     acceptor: Acceptor,
-    identity: LinkIdentity,
+    identity: Doorkeeper,
     metrics: Arc<Metrics>,
     hush: Hush,
 }
@@ -59,18 +58,18 @@ pub(super) struct Entered {
     /// It speaks the three items of old.
     pub(super) plain: bool,
     /// Who it is, where that was checked.
-    pub(super) server: Option<ServerId>,
+    pub(super) standing: Option<Standing>,
 }
 
 /// What a request that is let in says.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Admitted {
     plain: bool,
-    server: Option<ServerId>,
+    standing: Option<Standing>,
 }
 
 impl Entrance {
-    pub(super) fn new(acceptor: Acceptor, identity: LinkIdentity, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(acceptor: Acceptor, identity: Doorkeeper, metrics: Arc<Metrics>) -> Self {
         Self { acceptor, identity, metrics, hush: Hush::default() }
     }
 
@@ -78,7 +77,9 @@ impl Entrance {
     /// once in a while.
     pub(super) async fn enter(&self, stream: TcpStream) -> Option<Entered> {
         let peer = stream.peer_addr().ok();
-        match timeout(HANDSHAKE, self.handshake(stream)).await {
+        // Without an address it is gone already.
+        let from = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip());
+        match timeout(HANDSHAKE, self.handshake(stream, from)).await {
             Ok(Ok(entered)) => Some(entered),
             Ok(Err((refusal, error))) => self.refused(peer, refusal, &error),
             Err(_) => self.refused(peer, Refusal::Slow, "not done in time"),
@@ -95,14 +96,18 @@ impl Entrance {
         None
     }
 
-    async fn handshake(&self, stream: TcpStream) -> Result<Entered, (Refusal, String)> {
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        from: IpAddr,
+    ) -> Result<Entered, (Refusal, String)> {
         let stream = self.acceptor.accept(stream).await;
         let stream = stream.map_err(|error| (Refusal::Tls, error.to_string()))?;
         // What the one request of this connection came to.
         let decided = Mutex::new(Err((Refusal::Request, "no request".to_owned())));
         let service = service_fn(|request: Request<Incoming>| {
             Box::pin(async {
-                let (answer, result) = self.answer(&request.map(|_| ())).await;
+                let (answer, result) = self.answer(&request.map(|_| ()), from).await;
                 *decided.lock().unwrap_or_else(PoisonError::into_inner) = result;
                 Ok::<_, Infallible>(answer)
             })
@@ -118,12 +123,12 @@ impl Entrance {
         let http1::Parts { io, read_buf, .. } = connection.into_parts();
         let mut stream = io.into_inner();
         match decided.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Ok(Admitted { plain, server }) => {
+            Ok(Admitted { plain, standing }) => {
                 let config = Some(wardlink_link::config());
                 let read = read_buf.into();
                 let socket =
                     WebSocketStream::from_partially_read(stream, read, Role::Server, config).await;
-                Ok(Entered { socket, plain, server })
+                Ok(Entered { socket, plain, standing })
             }
             Err(refused) => {
                 // It may be gone already.
@@ -133,7 +138,11 @@ impl Entrance {
         }
     }
 
-    async fn answer(&self, request: &Request<()>) -> (Answer, Result<Admitted, (Refusal, String)>) {
+    async fn answer(
+        &self,
+        request: &Request<()>,
+        from: IpAddr,
+    ) -> (Answer, Result<Admitted, (Refusal, String)>) {
         let refuse =
             |status, refusal, problem: String| (text(status, &problem), Err((refusal, problem)));
         if request.uri().path() != LINK_PATH {
@@ -147,15 +156,15 @@ impl Entrance {
                 return refuse(StatusCode::BAD_REQUEST, Refusal::Request, problem);
             }
         };
-        let (refusal, problem) = match self.identity.check(bearer(request.headers())).await {
-            Ok(server) => {
+        let (refusal, problem) = match self.identity.check(bearer(request.headers()), from).await {
+            Ok(standing) => {
                 let plain = !names_subprotocol(request.headers());
                 let mut answer: Answer = switching.map(|()| Full::default());
                 if !plain {
                     let name = HeaderValue::from_static(LINK_SUBPROTOCOL);
                     answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
                 }
-                return (answer, Ok(Admitted { plain, server }));
+                return (answer, Ok(Admitted { plain, standing }));
             }
             Err(Unknown::Unchecked) => {
                 let problem = "who this is could not be checked in time".to_owned();
@@ -164,7 +173,8 @@ impl Entrance {
             Err(Unknown::Nothing) => {
                 (Refusal::NoSecret, "a link needs a secret, as Authorization: Bearer")
             }
-            Err(Unknown::Wrong) => (Refusal::WrongSecret, "the link's secret is a wrong one"),
+            Err(Unknown::WrongToken(refused)) => (Refusal::WrongToken, refused.text()),
+            Err(Unknown::WrongSecret) => (Refusal::WrongSecret, "the link's secret is a wrong one"),
         };
         let (mut answer, refused) = refuse(StatusCode::UNAUTHORIZED, refusal, problem.to_owned());
         answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -25,7 +25,7 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("secret");
         std::fs::write(&file, SECRET).unwrap();
-        let identity = LinkIdentity::Secret(SecretFile::open(file).unwrap());
+        let identity = Doorkeeper::Secret(SecretFile::open(file).unwrap());
         let metrics = Metrics::new(&Registry::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -132,8 +132,8 @@ async fn a_frame_that_comes_with_the_request_is_read() {
     // A text frame "hi", masked with zeros.
     bytes.extend([0x81, 0x82, 0, 0, 0, 0, b'h', b'i']);
     client.write_all(&bytes).await.unwrap();
-    let Entered { mut socket, plain, server } = entered.await.unwrap().unwrap();
-    assert!(!plain && server.is_none());
+    let Entered { mut socket, plain, standing } = entered.await.unwrap().unwrap();
+    assert!(!plain && standing.is_none());
     assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("hi"));
     socket.send(Message::text("ho")).await.unwrap();
     let mut answer = vec![0; 1_024];

@@ -3,7 +3,7 @@
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wardlink_link::Queue;
 use wardlink_wire::link::{ErrorItem, ToBs, ToMs};
-use wardlink_wire::{EndId, Stamp};
+use wardlink_wire::{CloseCode, EndId, Stamp};
 
 use crate::core::api::{LinkId, OpId, PlainItem, Snapshot, StoreReply};
 
@@ -28,8 +28,8 @@ pub(super) enum Input {
     Heard(LinkId, Turn),
     /// Items that could not be used, and are answered.
     Unusable(LinkId, Vec<ErrorItem>),
-    /// A frame was none: the link is to be closed.
-    BadFrame(LinkId),
+    /// The link is to be closed: a frame was none, or its BS has no right to it any more.
+    Close(LinkId, CloseCode),
     LinkClosed(LinkId),
     Replies(Vec<(OpId, StoreReply)>),
     Snapshot(oneshot::Sender<Snapshot>),

@@ -10,16 +10,17 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 use wardlink_link::{Socket, Writer};
 use wardlink_wire::link::json::{self, Plain};
-use wardlink_wire::link::{ErrorItem, FrameError, ToMs, proto};
-use wardlink_wire::{MessageId, ServerId};
+use wardlink_wire::link::{ErrorItem, FrameError, LinkToken, ToMs, proto};
+use wardlink_wire::{CloseCode, MessageId, ServerId};
 
 use super::handshake::{Entered, Entrance};
+use super::identity::Standing;
 use super::input::Input;
 use crate::core::api::{LinkId, PlainItem};
 
@@ -33,7 +34,7 @@ const TURNS: usize = 2;
 pub(super) async fn serve(stream: TcpStream, entrance: Arc<Entrance>, inputs: mpsc::Sender<Input>) {
     // Boxed: what a handshake needs is not kept for the link's life.
     let Some(entered) = Box::pin(entrance.enter(stream)).await else { return };
-    let Entered { socket, plain, server } = entered;
+    let Entered { socket, plain, standing } = entered;
     let (queue, waiting) = wardlink_link::queue();
     let (id, answer) = oneshot::channel();
     if inputs.send(Input::LinkOpened { queue, plain, id }).await.is_err() {
@@ -43,7 +44,9 @@ pub(super) async fn serve(stream: TcpStream, entrance: Arc<Entrance>, inputs: mp
     let (sink, source) = socket.split();
     let text = Arc::new(AtomicBool::new(plain));
     let writer = Writer::new(sink, waiting, text.clone());
-    let kind = Kind { plain, server, text };
+    let server = standing.as_ref().map(Standing::server);
+    let (fresh, shown) = watch::channel(None);
+    let kind = Kind { plain, server, text, fresh };
     let heard = inputs.clone();
     let mut writing =
         tokio::spawn(writer.run(async move |written| {
@@ -51,6 +54,10 @@ pub(super) async fn serve(stream: TcpStream, entrance: Arc<Entrance>, inputs: mp
         }));
     tokio::select! {
         () = read(link, source, kind, &inputs) => {}
+        code = keep(standing, shown) => {
+            // The engine is gone only at the end of the process.
+            let _ = inputs.send(Input::Close(link, code)).await;
+        }
         // The writer ends by itself when the engine closed the link, or the peer does not read.
         _ = &mut writing => {}
     }
@@ -58,6 +65,14 @@ pub(super) async fn serve(stream: TcpStream, entrance: Arc<Entrance>, inputs: mp
     let _ = inputs.send(Input::LinkClosed(link)).await;
     if !writing.is_finished() && timeout(LAST, &mut writing).await.is_err() {
         writing.abort();
+    }
+}
+
+/// Ends when the link has no right to be there any more.
+async fn keep(standing: Option<Standing>, shown: watch::Receiver<Option<LinkToken>>) -> CloseCode {
+    match standing {
+        Some(standing) => standing.keep(shown).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -70,18 +85,24 @@ struct Kind {
     server: Option<ServerId>,
     /// Whether it has sent text, and is written to in text.
     text: Arc<AtomicBool>,
+    /// The token that it showed last since it is open.
+    fresh: watch::Sender<Option<LinkToken>>,
 }
 
 impl Kind {
-    /// The items, a hello under the name that was checked.
+    /// The items, a hello under the name that was checked. Fresh tokens go to who checks them.
     fn named(&self, mut items: Vec<ToMs>) -> Vec<ToMs> {
-        if let Some(server) = self.server {
-            for item in &mut items {
-                if let ToMs::Hello(hello) = item {
-                    hello.server_id = server;
+        let Some(server) = self.server else { return items };
+        for item in &mut items {
+            match item {
+                ToMs::Hello(hello) => hello.server_id = server,
+                ToMs::Token(shown) => {
+                    self.fresh.send_replace(Some(shown.token.clone()));
                 }
+                _ => {}
             }
         }
+        items.retain(|item| !matches!(item, ToMs::Token(_)));
         items
     }
 }
@@ -131,7 +152,7 @@ async fn read(
 async fn complain(link: LinkId, error: &(dyn Error + Sync), inputs: &mpsc::Sender<Input>) {
     tracing::warn!(link = link.0, %error, "link sent a frame that is none, closing it");
     // The engine is gone only at the end of the process.
-    let _ = inputs.send(Input::BadFrame(link)).await;
+    let _ = inputs.send(Input::Close(link, CloseCode::ProtocolError)).await;
 }
 
 /// The items of a frame that can be used; the others are answered with error items. `None`: the
@@ -186,7 +207,7 @@ mod tests {
     use wardlink_wire::link::{Hello, LINK_SUBPROTOCOL, LINK_VERSION};
     use wardlink_wire::{StartId, ViewNumber};
 
-    use super::super::identity::LinkIdentity;
+    use super::super::identity::Doorkeeper;
     use super::super::metrics::Metrics;
     use super::*;
 
@@ -203,7 +224,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (inputs, mut events) = mpsc::channel(64);
         let metrics = Metrics::new(&Registry::new());
-        let entrance = Arc::new(Entrance::new(Acceptor::plain(), LinkIdentity::Open, metrics));
+        let entrance = Arc::new(Entrance::new(Acceptor::plain(), Doorkeeper::Open, metrics));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, entrance.clone(), inputs.clone()));
@@ -248,7 +269,10 @@ mod tests {
                 misses: Vec::new(),
             })
         };
-        let kind = |server| Kind { plain: false, server, text: Arc::default() };
+        let kind = |server| {
+            let (fresh, _) = watch::channel(None);
+            Kind { plain: false, server, text: Arc::default(), fresh }
+        };
         assert_eq!(kind(None).named(vec![hello(says)]), [hello(says)]);
         assert_eq!(kind(Some(is)).named(vec![hello(says)]), [hello(is)]);
     }

@@ -6,6 +6,7 @@
 
 mod core;
 mod database;
+mod reviews;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use wardlink_wire::CloseCode;
 
 use self::core::CoreMetrics;
 pub(super) use self::database::{DatabaseMetrics, OpKind, OpResult};
+pub(super) use self::reviews::{Decided, Outcome, ReviewMetrics};
 
 /// How late the engine's tick may come, in seconds.
 const DELAYS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -35,6 +37,8 @@ pub(super) struct Metrics {
     pub(super) core: CoreMetrics,
     /// Calls of the database.
     pub(super) database: DatabaseMetrics,
+    /// Whose links are.
+    pub(super) reviews: ReviewMetrics,
     link_closes: [IntCounter; CloseCode::ALL.len()],
     /// Inputs that wait for the engine.
     pub(super) inputs: IntGauge,
@@ -61,13 +65,22 @@ pub(super) enum Refusal {
     NoSecret,
     /// It showed another secret.
     WrongSecret,
+    /// It showed a token that does not count.
+    WrongToken,
     /// What it showed could not be checked.
     Unchecked,
 }
 
 impl Refusal {
-    const ALL: [Self; 6] =
-        [Self::Slow, Self::Tls, Self::Request, Self::NoSecret, Self::WrongSecret, Self::Unchecked];
+    const ALL: [Self; 7] = [
+        Self::Slow,
+        Self::Tls,
+        Self::Request,
+        Self::NoSecret,
+        Self::WrongSecret,
+        Self::WrongToken,
+        Self::Unchecked,
+    ];
 
     /// For metrics and logs.
     pub(super) fn label(self) -> &'static str {
@@ -77,6 +90,7 @@ impl Refusal {
             Self::Request => "request",
             Self::NoSecret => "no_secret",
             Self::WrongSecret => "wrong_secret",
+            Self::WrongToken => "wrong_token",
             Self::Unchecked => "unchecked",
         }
     }
@@ -95,6 +109,7 @@ impl Metrics {
             ),
             core: CoreMetrics::new(&ms),
             database: DatabaseMetrics::new(&ms),
+            reviews: ReviewMetrics::new(&ms),
             link_closes: ms.counters(
                 "link_closes_total",
                 "Links closed by this message server, by close code.",

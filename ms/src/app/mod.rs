@@ -32,7 +32,7 @@ use wardlink_tls::{Acceptor, POLL, watch};
 
 use self::engine::Engine;
 use self::handshake::Entrance;
-pub use self::identity::LinkIdentity;
+pub use self::identity::{Account, LinkIdentity, PodRules, parse_audience};
 use self::input::Input;
 use self::metrics::Metrics;
 use crate::store::embedded::EmbeddedStore;
@@ -165,6 +165,7 @@ async fn serve(
     events: mpsc::Receiver<Input>,
     stop: Stop,
 ) -> anyhow::Result<()> {
+    let identity = config.identity.clone().open(metrics.clone()).await?;
     let Some(store) = open(&config, &stop).await? else { return Ok(()) };
     readiness.set("store", true);
     let address = listener.local_addr().context("address of the link port")?;
@@ -179,14 +180,13 @@ async fn serve(
     let links = limits::open_files().saturating_sub(FILES_RESERVE).max(1).min(config.max_links);
     let limits = accept::Limits { connections: links, rate: config.accept };
     let accept_metrics = metrics.accept.clone();
-    let identity = tokio::spawn(config.identity.clone().follow(accept_stop.clone()));
+    let secrets = tokio::spawn(identity.clone().follow(accept_stop.clone()));
     let certificates = config.acceptor.clone();
     let certificates_stop = accept_stop.clone();
     let certificates = tokio::spawn(async move {
         watch("certificates", certificates, POLL, certificates_stop.stopped()).await;
     });
-    let entrance = Entrance::new(config.acceptor.clone(), config.identity.clone(), metrics);
-    let entrance = Arc::new(entrance);
+    let entrance = Arc::new(Entrance::new(config.acceptor.clone(), identity, metrics));
     let accept = accept::run(listener, limits, accept_metrics, accept_stop, move |stream| {
         link::serve(stream, entrance.clone(), inputs.clone())
     });
@@ -205,7 +205,7 @@ async fn serve(
     };
     accepting.stop();
     let mut links = accept.await.context("accept loop")?;
-    identity.await.context("task that reads link secrets again")?;
+    secrets.await.context("task that reads link secrets again")?;
     certificates.await.context("task that reads certificates again")?;
     // The engine has closed its links; their writers send the last frames.
     let flushed = timeout(FLUSH, async { while links.join_next().await.is_some() {} }).await;

@@ -7,8 +7,8 @@ use std::path::Path;
 use prost::{Message, Oneof};
 
 use super::schema::{
-    Ack, Counts, Deliver, Error, Hello, Known, Register, Registered, Send, SendResult, Unregister,
-    View, Welcome,
+    Ack, Counts, Deliver, Error, Hello, Known, Register, Registered, Send, SendResult, Token,
+    Unregister, View, Welcome,
 };
 
 #[derive(Clone, PartialEq, Message)]
@@ -25,7 +25,7 @@ struct ToBsFrame {
 
 #[derive(Clone, PartialEq, Message)]
 struct ToMsItem {
-    #[prost(oneof = "ToMsKind", tags = "1, 2, 3, 4, 6, 7, 8")]
+    #[prost(oneof = "ToMsKind", tags = "1, 2, 3, 4, 6, 7, 8, 11")]
     kind: Option<ToMsKind>,
 }
 
@@ -45,6 +45,8 @@ enum ToMsKind {
     Known(Known),
     #[prost(message, tag = "8")]
     Error(Error),
+    #[prost(message, tag = "11")]
+    Token(Token),
 }
 
 #[derive(Clone, PartialEq, Message)]
