@@ -266,10 +266,10 @@ mod tests {
         assert!(error.ends_with("does not hold one token of up to 8 KiB"), "{error}");
         std::fs::write(&file, " a.b.c\n").unwrap();
         assert_eq!(read(&token, 0).unwrap().unwrap(), "a.b.c");
-        std::fs::write(&file, "x".repeat(LINK_TOKEN_MAX_BYTES + 1)).unwrap();
-        assert!(read(&token, 0).is_err());
         let error = read(&secret, 0).unwrap_err().to_string();
         assert!(error.contains("a secret has 16 to 512 bytes"), "{error}");
+        std::fs::write(&file, "x".repeat(LINK_TOKEN_MAX_BYTES + 1)).unwrap();
+        assert!(read(&token, 0).is_err());
         assert!(read(&LinkProof::None, 0).unwrap().is_none());
     }
 

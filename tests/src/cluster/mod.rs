@@ -104,6 +104,8 @@ pub struct Plan {
     pub ms_flags: Vec<String>,
     /// Further flags of every BS.
     pub bs_flags: Vec<String>,
+    /// Variables of every MS's environment that are no settings of its own.
+    pub ms_environment: Vec<(String, String)>,
     /// What is logged by all.
     pub log_filter: String,
     /// Links from a BS to an MS, by their indices, that go through a [`Proxy`] each.
@@ -122,6 +124,7 @@ impl Default for Plan {
             terminals: None,
             ms_flags: Vec::new(),
             bs_flags: Vec::new(),
+            ms_environment: Vec::new(),
             log_filter: "info".to_owned(),
             proxied: Vec::new(),
             clocks: Vec::new(),
@@ -186,6 +189,7 @@ impl Cluster {
             flags.extend(plan.ms_flags.iter().cloned());
             let clock = plan.clocks.get(i).copied().unwrap_or_default();
             let ms = cluster.process(Program::Ms, i, flags, &plan)?.with_clock(clock)?;
+            let ms = ms.with_environment(&plan.ms_environment);
             cluster.ms.push(ms.with_tls(plan.links == Links::Tls));
         }
         for _ in 0..plan.bs {

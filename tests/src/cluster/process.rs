@@ -110,6 +110,11 @@ impl Process {
         Ok(self)
     }
 
+    pub(super) fn with_environment(mut self, variables: &[(String, String)]) -> Self {
+        self.environment.extend_from_slice(variables);
+        self
+    }
+
     pub(super) fn add_flags(&mut self, flags: &[&str]) {
         self.flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
     }

@@ -254,7 +254,7 @@ pub(super) mod tests {
             rules().judge(&review)
         };
         assert_eq!(judge(|_| {}), Ok(ServerId(Uuid::from_u128(7))));
-        assert_eq!(judge(|it| it.audiences.push("other".into())).is_ok(), true);
+        assert!(judge(|it| it.audiences.push("other".into())).is_ok());
         assert_eq!(judge(|it| it.authenticated = false), Err(Refused::NotValid));
         assert_eq!(judge(|it| it.audiences.clear()), Err(Refused::Audience));
         assert_eq!(judge(|it| it.audiences = vec!["other".into()]), Err(Refused::Audience));
