@@ -129,8 +129,10 @@ async fn lead(
         let lost = async move {
             let _ = leading.wait_for(|leads| !*leads).await;
         };
-        let (client, config, storage) = (guarded.clone(), controller.clone(), storage.clone());
-        controller::run(client, config, storage, metrics.clone(), stop.clone(), lost).await;
+        let (client, config, term) = (guarded.clone(), controller.clone(), storage.clone());
+        controller::run(client, config, term, metrics.clone(), stop.clone(), lost).await;
+        // Who leads no more writes nothing, at databases either.
+        storage.forget_all();
         if stop.is_stopped() {
             break;
         }

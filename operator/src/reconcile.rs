@@ -29,7 +29,7 @@ use crate::metrics::{Metrics, Reconciled};
 use crate::model::{ClusterKey, DesiredInputs, Images, Problem, TierObserved, Tiers};
 use crate::observe::World;
 use crate::secrets;
-use crate::storage::{Looked, Mode, Storage, StorageRequest};
+use crate::storage::{Looked, Storage, StorageRequest};
 
 /// What does not change while the operator runs.
 #[derive(Debug, Clone)]
@@ -252,9 +252,9 @@ impl Run<'_> {
         tiers: &Tiers<TierObserved>,
         valid: bool,
     ) -> Looked {
-        let mut request = self.storage_request(cluster, &tiers.message_server);
+        let request = self.storage_request(cluster, &tiers.message_server);
         if !valid {
-            request.mode = Mode::Leave;
+            return self.context.storage.unasked(&request);
         }
         self.context.storage.reconcile(request).await
     }

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use mongodb::bson::doc;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use wardlink_ms::store::mongodb::{MongoStore, Names};
@@ -35,6 +36,8 @@ pub struct Database {
     port: u16,
     options: Vec<String>,
     tls_ca: Option<PathBuf>,
+    /// User and password, once it asks for them.
+    user: Option<String>,
     child: Option<Child>,
 }
 
@@ -88,6 +91,7 @@ impl Database {
             port: 0,
             options,
             tls_ca,
+            user: None,
             child: None,
         };
         for _ in 1..TRIES {
@@ -104,7 +108,25 @@ impl Database {
 
     /// The URI of the database `name` in it.
     pub fn uri(&self, name: &str) -> String {
-        format!("mongodb://{}:{}/{name}", self.host, self.port)
+        let (host, port) = (&self.host, self.port);
+        match &self.user {
+            None => format!("mongodb://{host}:{port}/{name}"),
+            Some(user) => format!("mongodb://{user}@{host}:{port}/{name}?authSource=admin"),
+        }
+    }
+
+    /// From now on it lets nobody in without this name and password, which [`uri`](Self::uri) has.
+    ///
+    /// # Errors
+    /// The user cannot be made, or it does not come up again.
+    pub async fn lock(&mut self, user: &str, password: &str) -> anyhow::Result<()> {
+        let client = mongodb::Client::with_uri_str(&self.uri("admin")).await?;
+        let roles = [doc! { "role": "root", "db": "admin" }];
+        let create = doc! { "createUser": user, "pwd": password, "roles": roles.to_vec() };
+        client.database("admin").run_command(create).await?;
+        self.user = Some(format!("{user}:{password}"));
+        self.options.push("--auth".to_owned());
+        self.restart().await
     }
 
     /// The port it listens on; the same after each restart.

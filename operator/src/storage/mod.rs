@@ -223,6 +223,18 @@ impl Storage {
         entry.looked(&request, self.0.resync)
     }
 
+    /// What there is to say without asking the database: of a resource that is invalid, which may
+    /// name another one than is meant. What was known stays.
+    pub fn unasked(&self, request: &StorageRequest) -> Looked {
+        let report = StorageReport {
+            state: StorageState::Unknown,
+            message: "the database is not asked".to_owned(),
+            index_ttl_seconds: None,
+            server_message_ttl_seconds: request.tell(None),
+        };
+        Looked { report, next: self.0.resync }
+    }
+
     /// Drops the TTL index of the mailbox, for a cluster that is deleted with `DropIndex`. An
     /// index or collection that is not there is as good, and one that somebody made with other
     /// options is left alone. Ends within 10 s.

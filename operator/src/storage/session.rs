@@ -3,9 +3,9 @@
 //! Each command has a bounded time and is sent to the primary; what changes something waits for a
 //! majority. Every step is safe to repeat, and a step that was begun by somebody else does no harm.
 //!
-//! The wire server of the tests differs from MongoDB in what matters here: it answers
-//! `listIndexes` of a collection that is not there like MongoDB (code 26); see the tests for what
-//! it takes of `collMod`.
+//! What is used of `listIndexes` (code 26 for a collection that is not there) and of `collMod` (an
+//! index without a time to live is given one, as since MongoDB 5.1) is the same at MongoDB and at
+//! the wire server of the tests. Only there it was run.
 
 use std::time::Duration;
 
