@@ -58,7 +58,11 @@ fn told(readme: &str, program: &str) -> anyhow::Result<BTreeMap<String, String>>
 #[test]
 fn the_settings_in_the_readme_are_those_of_the_programs() -> anyhow::Result<()> {
     let readme = read("README.md")?;
-    for (program, name) in [(Program::Ms, "wardlink-ms"), (Program::Bs, "wardlink-bs")] {
+    for (program, name) in [
+        (Program::Ms, "wardlink-ms"),
+        (Program::Bs, "wardlink-bs"),
+        (Program::Operator, "wardlink-operator"),
+    ] {
         let (mut is, told) = (settings(program)?, told(&readme, name)?);
         // Told in words, for it depends on another setting or says none.
         is.retain(|_, default| {

@@ -32,6 +32,8 @@ pub enum Program {
     Bs,
     /// `wardlink`, which people run: no server, and no child of a cluster.
     Cli,
+    /// `wardlink-operator`: no child of a cluster on this machine.
+    Operator,
 }
 
 impl Program {
@@ -40,6 +42,7 @@ impl Program {
             Self::Ms => "wardlink-ms",
             Self::Bs => "wardlink-bs",
             Self::Cli => "wardlink",
+            Self::Operator => "wardlink-operator",
         }
     }
 
@@ -89,7 +92,7 @@ impl Process {
         let name = match program {
             Program::Ms => format!("ms{index}"),
             Program::Bs => format!("bs{index}"),
-            Program::Cli => bail!("{} is no server", program.name()),
+            Program::Cli | Program::Operator => bail!("{} is no server", program.name()),
         };
         Ok(Self {
             program,
