@@ -85,6 +85,7 @@ impl Operator {
         let mut child = Command::new(program("wardlink-operator")?)
             .args(["--admin-listen", &format!("127.0.0.1:{admin}")])
             .args(["--log-format", "json", "--namespace", namespace.name()])
+            .args(["--lease-name", OPERATOR_ACCOUNT])
             .args(["--watch-namespaces", namespace.name(), "--token-review-role", &role])
             .args(["--message-server-image", message_server])
             .args(["--business-server-image", business_server])

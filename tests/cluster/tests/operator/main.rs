@@ -2,6 +2,7 @@
 
 mod chart;
 mod children;
+mod conditions;
 mod identity;
 mod lab;
 mod rules;
