@@ -26,6 +26,7 @@ mod failure;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -37,8 +38,9 @@ use kube::core::DynamicObject;
 use kube::{Api, Client};
 use rand::Rng;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use self::failure::{is_conflict, unavailable};
+use self::failure::{is_conflict, is_invalid, unavailable};
 pub use self::failure::{problem, words};
 use crate::drift::{self, Applied, Owner, Whose};
 use crate::metrics::{Metrics, Outcome};
@@ -51,6 +53,17 @@ use crate::observe::World;
 pub struct Memory {
     children: HashMap<(ChildKind, String), Applied>,
     replicas: HashMap<Tier, Applied>,
+    rejected: HashMap<(ChildKind, String), Rejected>,
+}
+
+/// A refusal that another request would only meet again.
+#[derive(Debug)]
+struct Rejected {
+    intent: u64,
+    /// What was there when it was refused.
+    seen: Option<String>,
+    at: Instant,
+    problem: Problem,
 }
 
 /// Writes the children of one cluster.
@@ -67,6 +80,8 @@ pub struct Writer<'a> {
     pub owner: &'a Owner,
     /// What was applied before.
     pub memory: &'a mut Memory,
+    /// After which time what was refused is tried again although nothing changed.
+    pub resync: Duration,
 }
 
 /// What came of writing everything.
@@ -137,13 +152,37 @@ impl Writer<'_> {
 
     /// Brings one child to what is wanted. `replicas`: that of a Deployment that is made now.
     async fn ensure(&mut self, child: &Child, replicas: Option<i32>) -> Result<Outcome, Problem> {
-        if child.kind == ChildKind::ClusterRoleBinding {
-            return self.bind(child).await;
+        let entry = (child.kind, child.name.clone());
+        let (intent, seen) = (drift::intent(&child.object), self.generation(child));
+        if let Some(rejected) = self.memory.rejected.get(&entry)
+            && (rejected.intent, &rejected.seen) == (intent, &seen)
+            && rejected.at.elapsed() < self.resync.mul_f64(0.8)
+        {
+            return Err(rejected.problem.clone());
         }
-        match self.look(child.kind, &child.name).await? {
-            Some(object) => self.keep(child, &object).await,
-            None => self.create(child, replicas).await,
+        let result = match child.kind {
+            ChildKind::ClusterRoleBinding => self.bind(child).await,
+            kind => match self.look(kind, &child.name).await? {
+                Some(object) => self.keep(child, &object).await,
+                None => self.create(child, replicas).await,
+            },
+        };
+        if let Err(problem @ Problem::Rejected { .. }) = &result {
+            let (problem, at) = (problem.clone(), Instant::now());
+            self.memory.rejected.insert(entry, Rejected { intent, seen, at, problem });
+        } else {
+            self.memory.rejected.remove(&entry);
         }
+        result
+    }
+
+    /// What changes when somebody changes a child, and not when its status does, where it has one.
+    fn generation(&self, child: &Child) -> Option<String> {
+        let object = self.world.child(child.kind, self.key, &child.name)?;
+        let meta = &object.metadata;
+        let uid = meta.uid.as_deref().unwrap_or_default();
+        let generation = meta.generation.map(|number| number.to_string());
+        Some(format!("{uid} {}", generation.or(meta.resource_version.clone()).unwrap_or_default()))
     }
 
     /// What is there. An object that the store does not have may be there all the same, without
@@ -234,7 +273,21 @@ impl Writer<'_> {
         let mut object = object.clone();
         object["metadata"]["uid"] = json!(seen.uid);
         let api = self.api(*kind);
-        let applied = api.patch(name, &force(FIELD_MANAGER), &Patch::Apply(&object)).await;
+        let params = force(FIELD_MANAGER);
+        let mut applied = api.patch(name, &params, &Patch::Apply(&object)).await;
+        if applied.as_ref().is_err_and(is_invalid) {
+            // Where somebody changed what tells the items of a list apart, such as a port's
+            // number, theirs stays beside ours, and both together may be refused. So lists are
+            // set as a whole first.
+            let params = PatchParams {
+                field_manager: params.field_manager.clone(),
+                ..PatchParams::default()
+            };
+            let reset = api.patch(name, &params, &Patch::Merge(&object)).await;
+            if reset.is_ok() {
+                applied = api.patch(name, &force(FIELD_MANAGER), &Patch::Apply(&object)).await;
+            }
+        }
         let mut answer = applied.map_err(|error| problem(*kind, name, &error))?;
         if let Some(kept) = drift::left_over(&answer.metadata) {
             let version = &answer.metadata.resource_version;
@@ -373,6 +426,7 @@ impl Writer<'_> {
         }
         let kept = &mut self.memory.children;
         kept.retain(|(kind, name), _| wanted(*kind, name));
+        self.memory.rejected.retain(|(kind, name), _| wanted(*kind, name));
     }
 
     fn is_ours(&self, kind: ChildKind, meta: &ObjectMeta) -> bool {

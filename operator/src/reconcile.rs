@@ -75,6 +75,8 @@ struct Memory {
     /// The generation whose rules were checked, and what breaks one.
     checked: Option<(i64, Option<String>)>,
     again: Again,
+    /// What the last reconcile met.
+    problems: Vec<Problem>,
     /// Since when it is being deleted.
     deleting: Option<Instant>,
 }
@@ -102,7 +104,11 @@ impl Context {
 
     /// Forgets a cluster that is not there any more.
     pub fn forget(&self, key: &ClusterKey) {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        let known = self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        // What names a cluster of another operator comes here, too.
+        if known.is_none() {
+            return;
+        }
         self.storage.forget(key);
         self.metrics.cluster(key, None);
         tracing::info!(namespace = key.namespace, cluster = key.name, "cluster is gone");
@@ -135,7 +141,9 @@ impl Context {
         self.metrics.ended(ended.how, begun.elapsed());
         let delay = memory.again.after(&ended.problems, ended.how, self.settings.resync);
         let delay = ended.next.map_or(delay, |next| next.min(delay));
-        self.log(&key, &ended, begun.elapsed(), delay);
+        let news = memory.problems != ended.problems;
+        memory.problems.clone_from(&ended.problems);
+        self.log(&key, &ended, news, begun.elapsed(), delay);
         delay
     }
 
@@ -147,7 +155,7 @@ impl Context {
         self.settings.resync
     }
 
-    fn log(&self, key: &ClusterKey, ended: &Ended, took: Duration, again: Duration) {
+    fn log(&self, key: &ClusterKey, ended: &Ended, news: bool, took: Duration, again: Duration) {
         let (namespace, cluster) = (&key.namespace, &key.name);
         let took = format!("{took:.1?}");
         let again = format!("{again:.1?}");
@@ -159,6 +167,10 @@ impl Context {
                 tracing::debug!(namespace, cluster, took, again, "reconciled, nothing to write");
             }
             Reconciled::Changed => tracing::info!(namespace, cluster, took, again, "reconciled"),
+            // Told once: it is the same at each further attempt.
+            Reconciled::Failed | Reconciled::Stalled if !news => {
+                tracing::debug!(namespace, cluster, took, again, "still not reconciled");
+            }
             _ => {
                 let problem = ended.problems.first().map(|problem| format!("{problem:?}"));
                 let how = ended.how.as_str();
@@ -234,6 +246,9 @@ impl Run<'_> {
                 }
                 Err(problem) => problems.push(problem),
             }
+        }
+        if report::waits_for_storage(&cluster, &storage) {
+            return Ended { next: Some(next), ..Ended::of(problems, wrote) };
         }
         let tiers = self.tiers();
         let status = self.status(&cluster, &images, &tiers, &storage, &problems, wrote);
@@ -330,6 +345,7 @@ impl Run<'_> {
             key: self.key,
             owner: &owner,
             memory: &mut self.memory.children,
+            resync: self.context.settings.resync,
         };
         Ok(writer.write(&desired).await)
     }

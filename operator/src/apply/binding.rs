@@ -5,7 +5,7 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::Writer;
-use super::failure::{is_conflict, is_forbidden, problem};
+use super::failure::problem;
 use crate::drift::{self, Whose};
 use crate::metrics::Outcome;
 use crate::model::{Child, ChildKind, Problem};
@@ -60,10 +60,6 @@ impl Writer<'_> {
                 let intent = drift::intent(&child.object);
                 self.apply(child, intent, &made.metadata).await?;
                 Ok(Outcome::Created)
-            }
-            // Looked at anew at the next attempt.
-            Err(error) if is_conflict(&error) || is_forbidden(&error) => {
-                Err(problem(kind, &child.name, &error))
             }
             Err(error) => Err(problem(kind, &child.name, &error)),
         }

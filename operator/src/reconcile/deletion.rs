@@ -117,6 +117,7 @@ impl Run<'_> {
             key: self.key,
             owner: &owner,
             memory: &mut self.memory.children,
+            resync: self.context.settings.resync,
         };
         writer.delete(kind, &found.metadata).await.map(|_| ())
     }

@@ -17,7 +17,8 @@ use super::Run;
 use crate::apply::words;
 use crate::metrics::State;
 use crate::model::{
-    ChildKind, ClusterKey, Images, Problem, StatusInputs, StorageReport, TierObserved, Tiers,
+    ChildKind, ClusterKey, Images, Problem, StatusInputs, StorageReport, StorageState,
+    TierObserved, Tiers,
 };
 use crate::names::{FIELD_MANAGER, Tier};
 use crate::observe::{World, cluster_resource};
@@ -57,6 +58,18 @@ fn typed<K: DeserializeOwned>(object: Option<Arc<DynamicObject>>) -> Option<K> {
 pub(super) fn replicas_now(tiers: &Tiers<TierObserved>) -> Tiers<Option<i32>> {
     let of = |tier: &TierObserved| tier.deployment.as_ref()?.spec.as_ref()?.replicas;
     Tiers { message_server: of(&tiers.message_server), business_server: of(&tiers.business_server) }
+}
+
+/// Whether the status is left as it is for the few seconds until the database has been looked at:
+/// an operator that was started anew must not report that it does not know what was known.
+pub(super) fn waits_for_storage(cluster: &MessagingCluster, storage: &StorageReport) -> bool {
+    let status = cluster.status.as_ref();
+    let known = status.into_iter().flat_map(|status| &status.conditions).any(|condition| {
+        condition.type_ == ConditionType::StorageReady.as_str()
+            && condition.reason != status::Reason::NotChecked.as_str()
+            && condition.observed_generation == cluster.metadata.generation
+    });
+    known && storage.state == StorageState::Unknown
 }
 
 impl Run<'_> {
