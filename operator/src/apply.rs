@@ -12,14 +12,19 @@
 //!
 //! # Rights
 //!
-//! In each watched namespace: `serviceaccounts`, `services`, `networkpolicies`,
-//! `poddisruptionbudgets`, `deployments`, `horizontalpodautoscalers`, `ingresses`, `httproutes`:
-//! get, list, watch, create, patch, delete. `secrets`: get, list, watch, create, delete. `pods`:
-//! list, watch. `messagingclusters`: list, watch, patch; its `status`: patch; its `finalizers`:
-//! update (owner references that block deletion). `events` of events.k8s.io: create, patch. In its
-//! own namespace `leases`: create; get, update of its one. Cluster-wide, where links may use pod
-//! identity: `clusterrolebindings`: get, list, watch, create, patch, delete, and `bind` of the one
-//! ClusterRole.
+//! In each watched namespace:
+//!
+//! - `serviceaccounts`, `services`, `deployments`, `poddisruptionbudgets`: get, list, watch,
+//!   create, patch; a cluster always has them, so the garbage collector alone removes them.
+//! - `networkpolicies`, `ingresses`, `horizontalpodautoscalers`, `httproutes`: these and delete.
+//! - `secrets`: get, list, watch, create, delete. `pods`: list, watch.
+//! - `messagingclusters`: list, watch, patch; its `status`: patch; its `finalizers`: update, where
+//!   an API server asks for that before an owner reference may block a deletion.
+//! - `events` of events.k8s.io: create, patch.
+//!
+//! In its own namespace `leases`: create, and get and update of its one. Cluster-wide, where links
+//! may use pod identity: `clusterrolebindings`: get, list, watch, create, patch, delete, and
+//! `bind` of the one ClusterRole.
 
 mod binding;
 mod failure;

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use serde_json::Value;
 use wardlink_cluster_tests::{
-    Cluster, Namespace, OPERATOR_ACCOUNT, Operator, PATIENCE, Proxy, Security, eventually,
+    Answer, Cluster, Fault, Namespace, OPERATOR_ACCOUNT, Operator, PATIENCE, Proxy, Security,
+    eventually,
 };
 
-use crate::ward::{SECRET, there, ward, with_children};
+use crate::ward::{becomes, there, with_children};
 
 const TERMS: [&str; 4] = ["--lease-duration", "6s", "--resync", "1s"];
 
@@ -60,24 +62,34 @@ async fn another_takes_over_from_one_that_dies() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn one_that_is_cut_off_writes_nothing_once_another_may_lead() -> anyhow::Result<()> {
+async fn one_that_cannot_renew_writes_nothing_once_another_may_lead() -> anyhow::Result<()> {
     let cluster = Cluster::from_environment().await?;
     cluster
         .with_namespace(Security::Restricted, async |ns| {
             let proxy = Proxy::start(&cluster).await?;
             let first = Operator::start_through(&ns, &proxy, &TERMS).await?;
             until_leads(&first, PATIENCE).await?;
+            with_children(&ns, "").await.with_context(|| first.log())?;
             let other = second(&ns).await?;
-            proxy.go_down();
+            // All else it can reach: it could go on writing.
+            let lease = proxy.add(Fault::new(Answer::Status(500)).path("/leases"));
             until_leads(&other, PATIENCE).await?;
             ensure!(!leads(&first).await?, "two lead");
-            proxy.come_up();
-            ns.apply(SECRET).await?;
-            ns.apply(&ward("")).await?;
-            there(&ns, "deployment/ward-business-server").await?;
+            let made = "wardlink_operator_applies_total{kind=\"Service\",outcome=\"created\"}";
+            let before = first.metric(made).await?;
+            for _ in 0..3 {
+                let service = there(&ns, "service/ward-business-server").await?;
+                ns.kubectl(&["delete", "service/ward-business-server"]).await?.ok()?;
+                let uid = service["metadata"]["uid"].clone();
+                let anew = |now: &Value| now["metadata"]["uid"] != uid;
+                becomes(&ns, "service/ward-business-server", "is there again", anew).await?;
+            }
+            ensure!(first.metric(made).await? == before, "the first one wrote");
+            ensure!(other.metric(made).await? >= Some(3.0), "the other one did not");
             // It comes back as one that waits, and stays ready.
-            ensure!(leads(&other).await? && !leads(&first).await?);
+            proxy.remove(lease);
             first.get("/readyz").await?;
+            ensure!(leads(&other).await? && !leads(&first).await?);
             Ok(())
         })
         .await
