@@ -1,4 +1,5 @@
-{{/* What the operator does in each namespace that it watches: exactly this. */}}
+{{/* What the operator does in each namespace that it watches: exactly this. What every cluster has
+is deleted by the garbage collector, with its cluster. */}}
 {{- define "wardlink.rules" -}}
 - apiGroups: [wardlink.dev]
   resources: [messagingclusters]
@@ -12,7 +13,7 @@
   verbs: [update]
 - apiGroups: [""]
   resources: [serviceaccounts, services]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 # Secrets that a cluster names are read, generated ones are made; none is changed. Of all others
 # only the metadata is watched.
 - apiGroups: [""]
@@ -23,10 +24,10 @@
   verbs: [list, watch]
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies, ingresses]
   verbs: [get, list, watch, create, patch, delete]

@@ -74,11 +74,16 @@ async fn the_operator_has_exactly_the_rights_that_it_uses() -> anyhow::Result<()
         };
     }
     ensure!(!used.is_empty(), "no operator has run on this control plane");
-    ensure!(missing.is_empty(), "rights that the operator lacked: {missing:#?}");
 
     cluster
         .with_namespace(Security::Any, async |ns| {
             let mut granted = granted(&rights(&ns).await?).context("rights of the chart")?;
+            // What the chart gives and was refused all the same, a test had taken away.
+            let lacked = |(verb, what, _): &&(String, String, String)| {
+                !granted.contains(&(verb.clone(), what.clone()))
+            };
+            let missing: Vec<_> = missing.iter().filter(lacked).collect();
+            ensure!(missing.is_empty(), "rights that the operator lacked: {missing:#?}");
             for (verb, what) in IMPLIED {
                 let right = (verb.to_owned(), what.to_owned());
                 ensure!(granted.remove(&right), "the chart does not give {right:?}");
