@@ -48,7 +48,7 @@ test-cluster: toolchain ## Pods on nodes of this machine's own (root), or of KUB
 	tests/cluster/run nodes
 
 .PHONY: images
-images: toolchain ## An image of each server as an OCI archive, in target/images
+images: toolchain ## An image of each server and of the operator as an OCI archive, in target/images
 	images/build
 
 .PHONY: lint
