@@ -116,7 +116,8 @@ impl Written {
 impl Writer<'_> {
     /// Brings everything to what is wanted, as far as it can: one child's problem does not stop
     /// the others, but for Deployments, which wait for the accounts and Secrets of their pods.
-    pub async fn write(&mut self, desired: &Desired) -> Written {
+    /// `keeps`: the resource may not mean what it says, so what could not be had again stays.
+    pub async fn write(&mut self, desired: &Desired, keeps: bool) -> Written {
         let mut written = Written::default();
         let mut ready = true;
         for generated in &desired.generated {
@@ -138,7 +139,7 @@ impl Writer<'_> {
                 written.note(self.count(child.kind, result));
             }
         }
-        self.prune(desired, &mut written).await;
+        self.prune(desired, keeps, &mut written).await;
         written
     }
 
@@ -402,7 +403,10 @@ impl Writer<'_> {
     }
 
     /// Removes what is ours and not wanted any more.
-    async fn prune(&mut self, desired: &Desired, written: &mut Written) {
+    ///
+    /// With `keeps`, or where something could not be written, Secrets and the binding stay: pods
+    /// that still run may need them, and a generated key that is gone can not be had again.
+    async fn prune(&mut self, desired: &Desired, keeps: bool, written: &mut Written) {
         let wanted = |kind: ChildKind, name: &str| {
             let child = |child: &Child| child.kind == kind && child.name == name;
             let secret = |generated: &Generated| generated.name == name;
@@ -410,7 +414,11 @@ impl Writer<'_> {
                 || kind == ChildKind::Secret && desired.generated.iter().any(secret)
         };
         let mut unwanted = Vec::new();
+        let keeps = keeps || !written.problems.is_empty();
         for kind in ChildKind::ALL {
+            if keeps && matches!(kind, ChildKind::Secret | ChildKind::ClusterRoleBinding) {
+                continue;
+            }
             let metas: Vec<ObjectMeta> = match kind {
                 ChildKind::Secret => {
                     let secrets = self.world.secrets_of(self.key);

@@ -136,10 +136,13 @@ impl World {
         self.children.get(&kind)?.get(&reference)
     }
 
-    /// Whether this kind could be listed: what its store does not have is not there.
-    pub fn knows(&self, kind: ChildKind) -> bool {
-        let mut of_kind = self.synced.iter().filter(|synced| synced.kind() == kind.as_str());
-        of_kind.all(Synced::is)
+    /// A kind that could not be listed yet though decisions rest on it: what its store does not
+    /// have may be there. Without it an autoscaled tier would be set back to its fewest pods, and
+    /// an index could be changed before the pods that go by it.
+    pub fn unlisted(&self) -> Option<&'static str> {
+        const NEEDED: [&str; 3] = ["Deployment", "Pod", "Secret"];
+        let missing = |synced: &&Synced| NEEDED.contains(&synced.kind()) && !synced.is();
+        self.synced.iter().find(missing).map(Synced::kind)
     }
 
     /// Children of one kind that carry a cluster's labels, whoever owns them.

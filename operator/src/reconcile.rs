@@ -225,6 +225,10 @@ impl Run<'_> {
         if cluster.metadata.deletion_timestamp.is_some() {
             return self.delete(&mut cluster).await;
         }
+        if let Some(kind) = self.context.world.unlisted() {
+            let message = format!("objects of kind {kind} can not be listed");
+            return Ended::of(vec![Problem::Unavailable { message }], false);
+        }
         let tiers = self.tiers();
         let mut problems: Vec<_> = invalid.into_iter().collect();
         let valid = problems.is_empty();
@@ -239,7 +243,8 @@ impl Run<'_> {
         if valid && cluster.spec.management_state != ManagementState::Paused {
             wrote |= self.record_images(&mut cluster, &images, &tiers, &storage).await;
             let seconds = storage.server_message_ttl_seconds;
-            match self.write(&mut cluster, &images, &tiers, seconds).await {
+            let keeps = !problems.is_empty();
+            match self.write(&mut cluster, &images, &tiers, seconds, keeps).await {
                 Ok(written) => {
                     wrote |= written.wrote;
                     problems.extend(written.problems);
@@ -247,7 +252,8 @@ impl Run<'_> {
                 Err(problem) => problems.push(problem),
             }
         }
-        if report::waits_for_storage(&cluster, &storage) {
+        // Of an invalid resource the database is not asked; that it is invalid is told all the same.
+        if valid && report::waits_for_storage(&cluster, &storage) {
             return Ended { next: Some(next), ..Ended::of(problems, wrote) };
         }
         let tiers = self.tiers();
@@ -320,6 +326,7 @@ impl Run<'_> {
         images: &Images,
         tiers: &Tiers<TierObserved>,
         server_message_ttl_seconds: i32,
+        keeps: bool,
     ) -> Result<apply::Written, Problem> {
         let settings = &self.context.settings;
         let named = std::iter::once(secrets::mongodb_uri(cluster));
@@ -347,6 +354,6 @@ impl Run<'_> {
             memory: &mut self.memory.children,
             resync: self.context.settings.resync,
         };
-        Ok(writer.write(&desired).await)
+        Ok(writer.write(&desired, keeps).await)
     }
 }

@@ -7,6 +7,8 @@
 //! - A cluster that is being deleted goes, at most `cleanup` after this process has seen it, with
 //!   an event that says what was left.
 
+use std::time::Duration;
+
 use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
 use kube::{Api, ResourceExt};
@@ -89,7 +91,9 @@ impl Run<'_> {
         }
         let given_up = since.elapsed() >= self.context.settings.cleanup;
         if !problems.is_empty() && !given_up {
-            return Ended::of(problems, true);
+            let left = self.context.settings.cleanup.saturating_sub(since.elapsed());
+            let next = Some(left.max(Duration::from_secs(1)));
+            return Ended { next, ..Ended::of(problems, true) };
         }
         if !problems.is_empty() {
             self.tell_left(cluster, &problems).await;
@@ -122,7 +126,9 @@ impl Run<'_> {
         writer.delete(kind, &found.metadata).await.map(|_| ())
     }
 
-    async fn drop_index(&self, cluster: &MessagingCluster) -> Result<(), Problem> {
+    async fn drop_index(&mut self, cluster: &MessagingCluster) -> Result<(), Problem> {
+        // An operator that was started since has not read the Secret yet.
+        self.refresh_contents().await?;
         let tiers = self.tiers();
         let request = self.storage_request(cluster, &tiers.message_server);
         let dropped = self.context.storage.drop_index(&request).await;

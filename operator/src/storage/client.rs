@@ -159,6 +159,9 @@ mod tests {
             "mongodb://user:s3cr3t/x@host:99999/db",
             "mongodb://user:s3cr3t@host/db?authMechanism=s3cr3t",
             "postgres://user:s3cr3t@host/db",
+            // Without a host, and with an escaped `@`: the driver takes the password for a port.
+            "mongodb://user:s3cr3t",
+            "mongodb://user:s3cr3t%40db:27017",
             "",
         ] {
             let trouble = open(uri, None).await.unwrap_err();

@@ -85,7 +85,16 @@ pub(super) fn without_secret(text: &str, uri: &str) -> String {
     let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
     // An unescaped `@` or `/` in the password is a likely reason for being here: take all up to
     // the last `@`.
-    let Some((user, _)) = rest.rsplit_once('@') else { return text.to_owned() };
+    let Some((user, _)) = rest.rsplit_once('@') else {
+        // What should be the user may stand where the driver looks for the host.
+        let hosts = rest.split(['/', '?']).next().unwrap_or_default().split(',');
+        let doubtful = hosts.into_iter().any(|host| {
+            let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+            host.contains('%') || !port.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        let text = if doubtful { "the connection string can not be used" } else { text };
+        return text.to_owned();
+    };
     let mut text = text.replace(user, "***");
     let password = user.split_once(':').map_or("", |(_, password)| password);
     let pieces = password.split(['@', '/', ':', '%', '?', '#']).filter(|piece| piece.len() > 2);
