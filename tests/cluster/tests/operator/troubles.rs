@@ -7,7 +7,7 @@ use hyper::Method;
 use serde_json::Value;
 use wardlink_cluster_tests::{Answer, Cluster, Fault, Namespace, Operator, Proxy, Security};
 
-use crate::ward::{CHILDREN, SECRET, becomes, there, ward, with_children};
+use crate::ward::{CHILDREN, SECRET, becomes, gone, there, ward, with_children};
 
 async fn arrives(ns: &Namespace, operator: &Operator) -> anyhow::Result<()> {
     ns.apply(SECRET).await?;
@@ -115,6 +115,39 @@ async fn an_api_server_that_was_down_finds_the_operator_at_work_again() -> anyho
             .await?;
             proxy.come_up();
             there(&ns, "service/ward-business-server").await.with_context(|| operator.log())?;
+            Ok(())
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_first_list_that_fails_is_not_taken_for_nothing() -> anyhow::Result<()> {
+    let cluster = Cluster::from_environment().await?;
+    cluster
+        .with_namespace(Security::Restricted, async |ns| {
+            let mut first = Operator::start(&ns, &[]).await?;
+            let scaled = "businessServer: {autoscaling: {maxReplicas: 9, \
+                          targetCpuUtilizationPercentage: 50}}, ";
+            with_children(&ns, scaled).await?;
+            let (name, replicas) = ("deployment/ward-business-server", "/spec/replicas");
+            let pods = |value: &Value| value.pointer(replicas).and_then(Value::as_i64);
+            becomes(&ns, name, "has the fewest pods", |value| pods(value) == Some(2)).await?;
+            there(&ns, "hpa/ward-business-server").await?;
+            // As an autoscaler does under load.
+            ns.kubectl(&["scale", name, "--replicas=5"]).await?.ok()?;
+            first.stop().await?;
+
+            let proxy = Proxy::start(&cluster).await?;
+            let fault = Fault::new(Answer::Status(500)).method(Method::GET).path("/deployments");
+            let fault = proxy.add(fault.times(1));
+            let operator = Operator::start_through(&ns, &proxy, &[]).await?;
+            ns.apply(&ward(&format!("{scaled}networkPolicy: {{mode: Disabled}}, "))).await?;
+            gone(&ns, "networkpolicy/ward-business-server")
+                .await
+                .with_context(|| operator.log())?;
+            ensure!(proxy.used(fault) == 1, "the list did not fail");
+            let now = there(&ns, name).await?;
+            ensure!(pods(&now) == Some(5), "{:?}\n{}", pods(&now), operator.log());
             Ok(())
         })
         .await
