@@ -116,10 +116,11 @@ impl Written {
 impl Writer<'_> {
     /// Brings everything to what is wanted, as far as it can: one child's problem does not stop
     /// the others, but for Deployments, which wait for the accounts and Secrets of their pods.
-    /// `keeps`: the resource may not mean what it says, so what could not be had again stays.
+    /// `keeps`: pods of an earlier template run, or the resource may not mean what it says; so
+    /// what they need, and what could not be had again, stays.
     pub async fn write(&mut self, desired: &Desired, keeps: bool) -> Written {
         let mut written = Written::default();
-        let mut ready = true;
+        let (mut ready, mut keeps) = (true, keeps);
         for generated in &desired.generated {
             let result = self.generate(generated).await;
             ready &= written.note(self.count(ChildKind::Secret, result));
@@ -130,6 +131,8 @@ impl Writer<'_> {
             }
             let replicas = replicas_of(desired, self.key, child);
             let result = self.ensure(child, replicas.map(|wanted| wanted.replicas)).await;
+            keeps |=
+                child.kind == ChildKind::Deployment && !matches!(result, Ok(Outcome::Unchanged));
             let done = written.note(self.count(child.kind, result));
             if child.kind == ChildKind::ServiceAccount {
                 ready &= done;

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use serde_json::Value;
 use wardlink_operator_api::{MessagingCluster, SecretKeyRef};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::model::{ClusterKey, Problem};
 use crate::observe::World;
@@ -144,15 +144,19 @@ impl Contents {
 
     /// A hash of the content of each of these keys, where it is there.
     ///
-    /// It stands in a pod template, where many may read it, and passwords are guessed: of 32 bits
-    /// a guess learns next to nothing, and one change in four thousand million goes unnoticed.
+    /// It stands in a pod template, where many may read it, and passwords are guessed: so the hash
+    /// begins with the Secret's uid, which is random and known only to those who may read the
+    /// Secret. A Secret that is made anew has another hash, whatever is in it. Of 32 bits one
+    /// change in four thousand million goes unnoticed.
     pub fn hashes(
         &self,
         references: impl IntoIterator<Item = SecretKeyRef>,
     ) -> BTreeMap<SecretKeyRef, String> {
         let hash = |reference: SecretKeyRef| {
-            let value = self.0.get(&reference.name)?.data.get(reference.key.as_deref()?)?;
-            let short = xxh3_64(value) >> 32;
+            let content = self.0.get(&reference.name)?;
+            let value = content.data.get(reference.key.as_deref()?)?;
+            let (uid, _) = &content.version;
+            let short = xxh3_64_with_seed(value, xxh3_64(uid.as_bytes())) >> 32;
             Some((reference, format!("{short:08x}")))
         };
         references.into_iter().filter_map(hash).collect()

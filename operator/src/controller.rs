@@ -79,9 +79,21 @@ pub async fn run(
     tokio::select! {
         () = work => {}
         () = lost => {}
+        () = ended_unasked(&mut watches, &stop) => {
+            tracing::error!("a watch has ended, which is a defect; all are begun anew");
+            sleep(BETWEEN_LISTS).await;
+        }
     }
     watches.abort_all();
     while watches.join_next().await.is_some() {}
+}
+
+/// Waits for a watch that ends before `stop` is up: what it last saw would count for ever.
+async fn ended_unasked(watches: &mut JoinSet<()>, stop: &Stop) {
+    let ended = watches.join_next().await;
+    if ended.is_none() || stop.is_stopped() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Waits until what is there is known; false: stopped before. What changes meanwhile is among it.

@@ -27,9 +27,10 @@ use crate::desired::{self, desired};
 use crate::drift::{self, Owner};
 use crate::metrics::{Metrics, Reconciled};
 use crate::model::{ClusterKey, DesiredInputs, Images, Problem, TierObserved, Tiers};
+use crate::names::Tier;
 use crate::observe::World;
 use crate::secrets;
-use crate::storage::{Looked, Storage, StorageRequest};
+use crate::storage::{Looked, Storage, StorageRequest, settled};
 
 /// What does not change while the operator runs.
 #[derive(Debug, Clone)]
@@ -239,11 +240,12 @@ impl Run<'_> {
         }
         let Looked { report: storage, next } = self.look_at_storage(&cluster, &tiers, valid).await;
         let images = desired::images(&cluster, &self.context.settings.images);
-        let mut wrote = false;
+        let (mut wrote, mut recorded) = (false, false);
         if valid && cluster.spec.management_state != ManagementState::Paused {
-            wrote |= self.record_images(&mut cluster, &images, &tiers, &storage).await;
+            recorded = self.record_images(&mut cluster, &images, &tiers, &storage).await;
             let seconds = storage.server_message_ttl_seconds;
-            let keeps = !problems.is_empty();
+            let keeps =
+                !problems.is_empty() || !Tier::ALL.iter().all(|tier| settled(tiers.get(*tier)));
             match self.write(&mut cluster, &images, &tiers, seconds, keeps).await {
                 Ok(written) => {
                     wrote |= written.wrote;
@@ -254,7 +256,7 @@ impl Run<'_> {
         }
         // Of an invalid resource the database is not asked; that it is invalid is told all the same.
         if valid && report::waits_for_storage(&cluster, &storage) {
-            return Ended { next: Some(next), ..Ended::of(problems, wrote) };
+            return Ended { next: Some(next), ..Ended::of(problems, wrote || recorded) };
         }
         let tiers = self.tiers();
         let status = self.status(&cluster, &images, &tiers, &storage, &problems, wrote);
@@ -262,7 +264,7 @@ impl Run<'_> {
             Ok(written) => wrote |= written,
             Err(problem) => problems.push(problem),
         }
-        Ended { next: Some(next), ..Ended::of(problems, wrote) }
+        Ended { next: Some(next), ..Ended::of(problems, wrote || recorded) }
     }
 
     /// What is known of the database. Of a resource that is invalid nothing is asked: it may name

@@ -16,6 +16,7 @@ mod trouble;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use order::settled;
 pub use order::{Told, TtlStep, ttl_order};
 
 use std::collections::HashMap;

@@ -75,7 +75,7 @@ pub fn ttl_order(wanted: i32, index: Option<i32>, told: Option<Told>, settled: b
 
 /// Whether the pods that were seen are all that there are, and all of the Deployment's present
 /// template. Those that end are beside the question: [`Told::most`] counts them.
-pub(super) fn settled(tier: &TierObserved) -> bool {
+pub(crate) fn settled(tier: &TierObserved) -> bool {
     let staying = tier.pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).count();
     let Some(deployment) = &tier.deployment else { return staying == 0 };
     let status = deployment.status.clone().unwrap_or_default();

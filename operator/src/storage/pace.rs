@@ -113,7 +113,12 @@ impl Entry {
     ) -> Finding {
         let mut client = self.client.lock().await;
         let looked = timeout(limit, look(&mut client, request, metrics)).await;
-        if metrics.clients.get() > CLIENTS_MAX {
+        // A call that was given up may have kept the one connection.
+        let silent = match &looked {
+            Ok(finding) => finding.state == StorageState::Unreachable,
+            Err(_) => true,
+        };
+        if silent || metrics.clients.get() > CLIENTS_MAX {
             *client = None;
         }
         looked.unwrap_or_else(|_| {

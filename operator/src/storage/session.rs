@@ -203,7 +203,7 @@ impl Session<'_> {
             "aggregate": &wanted.collection,
             "pipeline": [
                 { "$sort": { "endIdentifer": 1, "stamp": -1 } },
-                { "$group": { "_id": "$endIdentifer", "rows": { "$push": "$_id" }, "n": { "$sum": 1 } } },
+                { "$group": { "_id": "$endIdentifer", "rows": { "$push": { "_id": "$_id", "stamp": "$stamp" } }, "n": { "$sum": 1 } } },
                 { "$match": { "n": { "$gt": 1 } } },
                 { "$limit": 10_000 },
             ],
@@ -212,18 +212,23 @@ impl Session<'_> {
             "readConcern": { "level": "majority" },
         };
         let reply = self.command(command, what).await?;
-        let doubles: Vec<&Bson> = first_batch(&reply)
+        // Each with its stamp: one that a Message Server has raised meanwhile is another row now.
+        // None, as an older deployment's rows have, is found by null.
+        let doubles: Vec<Document> = first_batch(&reply)
             .filter_map(|group| group.get_array("rows").ok())
-            .flat_map(|rows| rows.iter().skip(1))
+            .flat_map(|rows| rows.iter().skip(1).filter_map(Bson::as_document))
+            .map(|row| {
+                let part = |key| row.get(key).cloned().unwrap_or(Bson::Null);
+                doc! { "q": { "_id": part("_id"), "stamp": part("stamp") }, "limit": 1 }
+            })
             .collect();
         if !doubles.is_empty() {
             tracing::warn!(rows = doubles.len(), "removing double rows of the registry");
         }
         for chunk in doubles.chunks(CHUNK) {
-            let rows: Vec<Bson> = chunk.iter().map(|row| (*row).clone()).collect();
             let command = doc! {
                 "delete": &wanted.collection,
-                "deletes": [{ "q": { "_id": { "$in": rows } }, "limit": 0 }],
+                "deletes": chunk.to_vec(),
                 "writeConcern": { "w": "majority" },
             };
             self.command(command, what).await?;

@@ -26,6 +26,8 @@ pub(in crate::app) struct Proven {
     pub(in crate::app) server: ServerId,
     /// When the token expires; `None` where it does not say.
     pub(in crate::app) expires: Option<Instant>,
+    /// When a review that said so was begun.
+    pub(in crate::app) reviewed: Instant,
 }
 
 /// What a review says.
@@ -71,7 +73,7 @@ impl Memory {
         match judgement {
             Ok(proven) => {
                 self.refused.remove(&key);
-                let until = now + self.keeps;
+                let until = proven.reviewed + self.keeps;
                 let until = proven.expires.map_or(until, |expires| expires.min(until));
                 self.known.retain(|other, known| *other != key && now < known.until);
                 self.make_room();
@@ -130,8 +132,8 @@ mod tests {
         key
     }
 
-    fn proven(expires: Option<Instant>) -> Proven {
-        Proven { server: ServerId(Uuid::from_u128(7)), expires }
+    fn proven(expires: Option<Instant>, reviewed: Instant) -> Proven {
+        Proven { server: ServerId(Uuid::from_u128(7)), expires, reviewed }
     }
 
     #[test]
@@ -139,51 +141,51 @@ mod tests {
         let (mut memory, now) = (Memory::new(MINUTE), Instant::now());
         let second = Duration::from_secs(1);
         for (n, expires, counts) in [(1, None, 60), (2, Some(600), 60), (3, Some(20), 20)] {
-            let proven = proven(expires.map(|after| now + Duration::from_secs(after)));
+            let proven = proven(expires.map(|after| now + Duration::from_secs(after)), now);
             memory.keep(key(n), Ok(proven), now);
             let end = now + Duration::from_secs(counts);
             assert_eq!(memory.find(&key(n), end - second), Some(Ok(proven)), "{n}");
             assert_eq!(memory.find(&key(n), end), None, "{n}");
         }
-        memory.keep(key(4), Ok(proven(Some(now))), now);
+        memory.keep(key(4), Ok(proven(Some(now), now)), now);
         assert_eq!(memory.find(&key(4), now), None, "it has expired already");
     }
 
     #[test]
     fn a_no_counts_for_five_seconds_and_takes_a_yes_away() {
         let (mut memory, now) = (Memory::new(MINUTE), Instant::now());
-        memory.keep(key(1), Ok(proven(None)), now);
+        memory.keep(key(1), Ok(proven(None, now)), now);
         memory.keep(key(1), Err(Refused::NotValid), now);
         assert_eq!(memory.find(&key(1), now), Some(Err(Refused::NotValid)));
         assert_eq!(memory.find(&key(1), now + REFUSED), None);
         memory.keep(key(1), Err(Refused::NotValid), now + REFUSED);
-        memory.keep(key(1), Ok(proven(None)), now + REFUSED);
-        assert_eq!(memory.find(&key(1), now + REFUSED), Some(Ok(proven(None))));
+        memory.keep(key(1), Ok(proven(None, now + REFUSED)), now + REFUSED);
+        assert_eq!(memory.find(&key(1), now + REFUSED), Some(Ok(proven(None, now + REFUSED))));
         assert_eq!(memory.find(&key(2), now), None);
     }
 
     #[test]
     fn both_are_bounded_and_a_flood_of_refusals_costs_nobody_a_yes() {
         let (mut memory, now) = (Memory::new(MINUTE), Instant::now());
-        memory.keep(key(0), Ok(proven(None)), now);
+        memory.keep(key(0), Ok(proven(None, now)), now);
         for n in 1..=REFUSED_MAX * 2 {
             memory.keep(key(n), Err(Refused::NotValid), now);
         }
         assert_eq!(memory.sizes(), (1, REFUSED_MAX));
         assert_eq!(memory.find(&key(1), now), None, "the oldest made room");
         assert!(memory.find(&key(REFUSED_MAX * 2), now).is_some());
-        assert_eq!(memory.find(&key(0), now), Some(Ok(proven(None))));
+        assert_eq!(memory.find(&key(0), now), Some(Ok(proven(None, now))));
 
         let soon = now + Duration::from_secs(1);
         for n in 0..KNOWN_MAX {
-            memory.keep(key(n), Ok(proven(None)), soon);
+            memory.keep(key(n), Ok(proven(None, soon)), soon);
         }
-        memory.keep(key(9), Ok(proven(Some(soon + Duration::from_secs(9)))), soon);
-        memory.keep(key(KNOWN_MAX), Ok(proven(None)), soon);
+        memory.keep(key(9), Ok(proven(Some(soon + Duration::from_secs(9)), soon)), soon);
+        memory.keep(key(KNOWN_MAX), Ok(proven(None, soon)), soon);
         assert_eq!(memory.sizes().0, KNOWN_MAX);
         assert_eq!(memory.find(&key(9), soon), None, "what ends first made room");
         assert!(memory.find(&key(KNOWN_MAX), soon).is_some());
-        memory.keep(key(KNOWN_MAX + 1), Ok(proven(None)), soon + MINUTE);
+        memory.keep(key(KNOWN_MAX + 1), Ok(proven(None, soon + MINUTE)), soon + MINUTE);
         assert_eq!(memory.sizes().0, 1, "what has ended went first");
     }
 }

@@ -168,7 +168,10 @@ impl Pods {
         drop(turn);
         let (outcome, judgement) = match &asked {
             Ok(Ok(review)) => match self.rules.judge(review) {
-                Ok(server) => (Outcome::Accepted, Some(Ok(Proven { server, expires }))),
+                Ok(server) => {
+                    let proven = Proven { server, expires, reviewed: begun };
+                    (Outcome::Accepted, Some(Ok(proven)))
+                }
                 Err(refused) => (Outcome::Refused, Some(Err(refused))),
             },
             Ok(Err(error)) => (outcome_of(error), None),

@@ -45,7 +45,10 @@ impl Standing {
         mut self,
         mut fresh: watch::Receiver<Option<LinkToken>>,
     ) -> CloseCode {
-        let mut due = self.due(Instant::now(), self.pods.every());
+        // A yes that was remembered has used up a part of its time.
+        let now = Instant::now();
+        let left = (self.proven.reviewed + self.pods.every()).saturating_duration_since(now);
+        let mut due = self.due(now, left);
         let mut earliest = Instant::now();
         // The link's reader has its end as long as the link is open.
         let mut shows = true;

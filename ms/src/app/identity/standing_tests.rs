@@ -63,6 +63,20 @@ async fn a_pod_that_is_gone_loses_its_link_at_the_next_review() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_yes_that_was_remembered_counts_no_longer_for_the_link_that_it_let_in() {
+    let token = good(1, 3_600);
+    let Rig { pods, played, begun, link, .. } = Rig::open(&token).await;
+    link.abort();
+    played.play(&token, Play::No);
+    sleep_until(begun + Duration::from_secs(59)).await;
+    let knocks = Whose::New(std::net::Ipv4Addr::LOCALHOST.into());
+    let Verdict::Is(proven) = pods.check(&token, knocks).await else { panic!("not remembered") };
+    let (_fresh, shown) = watch::channel(None);
+    let code = Standing::new(pods, token, proven).keep(shown).await;
+    assert_eq!((code, begun.elapsed().as_secs()), (CloseCode::BadIdentity, 60));
+}
+
+#[tokio::test(start_paused = true)]
 async fn reviews_that_cannot_be_made_end_no_link_before_its_token_expires() {
     for play in [Play::Unreachable, Play::Busy, Play::Forbidden, Play::Hang] {
         let token = good(1, 600);

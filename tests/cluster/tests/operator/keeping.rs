@@ -296,8 +296,14 @@ async fn a_generated_secret_is_made_once_and_made_anew_only_when_it_is_gone() ->
             ns.kubectl(&["delete", "secret/ward-link"]).await?.ok()?;
             let other = |now: &Value| now["data"] != link;
             becomes(&ns, "secret/ward-link", "another value", other).await?;
-            // Nobody needs it any more.
+            // Pods of the template that names it still run: it stays until they are exchanged.
             ns.apply(&ward("")).await?;
+            let deployment = "deployment/ward-message-server";
+            let names_it = |now: &Value| now["spec"]["template"].to_string().contains("ward-link");
+            becomes(&ns, deployment, "has the new template", |now| !names_it(now)).await?;
+            rests(&operator, 3).await?;
+            there(&ns, "secret/ward-link").await?;
+            let _kubelet = ns.play_kubelet().await?;
             gone(&ns, "secret/ward-link").await?;
             Ok(())
         })

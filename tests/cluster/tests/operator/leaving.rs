@@ -52,6 +52,8 @@ async fn a_binding_that_is_not_needed_any_more_goes_and_the_finalizer_with_it() 
             };
             ensure!(finalizers().await? == Some(1));
             ns.apply(&ward("linkAuthentication: {mode: SharedSecret}, ")).await?;
+            // Pods whose tokens are reviewed run until they are exchanged.
+            let _kubelet = ns.play_kubelet().await?;
             gone(&ns, &binding(&ns)).await.with_context(|| operator.log())?;
             eventually(PATIENCE, "the finalizer is gone", async || {
                 Ok(finalizers().await?.is_none().then_some(()))
